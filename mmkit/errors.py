@@ -1,0 +1,19 @@
+"""Errors that end a command with an exit code of its own; anything else that a run raises ends it with 1."""
+
+
+class MMKitError(Exception):
+    """A failure whose message is all that the user needs; it is printed in one line, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(MMKitError, ValueError):
+    """The configuration or the command line is wrong."""
+
+    exit_code = 2
+
+
+class RefusedError(MMKitError):
+    """Data, a checkpoint or an archive is missing or cannot be trusted."""
+
+    exit_code = 3
