@@ -8,6 +8,10 @@ from typing import Any
 from hydra_zen import ZenStore
 from omegaconf import MISSING
 
+from mmkit.conf.lazy_store import install_lazy_store
+
+
+install_lazy_store()
 
 #: The store behind every config group. Use it as a decorator on classes and functions; entries reach Hydra at once.
 #:

@@ -31,6 +31,9 @@ class RunningMeans:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._weights[name] = self._weights.get(name, 0) + weight
 
+    def __bool__(self) -> bool:
+        return any(weight > 0 for weight in self._weights.values())
+
     def pop(self) -> dict[str, float]:
         """The means since the last call, as numbers; values of weight zero have no mean and are left out."""
         sums, weights = self._sums, self._weights

@@ -1,0 +1,131 @@
+"""``mmkit_run``: compose an experiment and run it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import urlparse
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+import mmkit
+import mmkit.conf.base  # registers base_config
+from mmkit.cli.failure import exit_code, report
+from mmkit.conf.projects import Project, find_projects, project_of
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Run one composed experiment; Hydra's launchers call it by reference.
+
+    Returns:
+        The monitored metric, for sweepers that optimize.
+    """
+    _state.job_started = True
+    try:
+        from mmkit.experiment.run import run  # imports torch: only once there is something to run
+
+        return run(cfg)
+    except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
+        interrupted = isinstance(stop.__context__, KeyboardInterrupt)
+        raise SystemExit(130) if interrupted else stop from None
+    except (Exception, KeyboardInterrupt) as error:
+        hydra_config = HydraConfig.get()
+        report(error, Path(hydra_config.runtime.output_dir))
+        if hydra_config.mode == RunMode.MULTIRUN:  # the other jobs go on
+            raise
+        raise SystemExit(exit_code(error)) from None
+
+
+class _State:
+    job_started = False
+
+
+_state = _State()
+
+
+def main() -> None:
+    """Entry point of ``mmkit_run``."""
+    arguments = with_plus(sys.argv[1:])
+    projects = find_projects()
+    if not arguments:
+        print(usage(projects))
+        raise SystemExit(2)
+    import_from(Path.cwd())
+    Plugins.instance().register(search_path_of([*named_projects(arguments, projects), *_shipped_configs()]))
+    import_searched_folders(arguments)
+    sys.argv[1:] = arguments
+    try:
+        hydra.main(version_base="1.3", config_path=None, config_name="base_config")(job)()
+    except SystemExit as stop:
+        if stop.code == 1 and not _state.job_started:  # Hydra has printed what is wrong with the configuration
+            raise SystemExit(2) from None
+        raise
+
+
+def usage(projects: Sequence[Project]) -> str:
+    """What to type, with the experiments at hand."""
+    lines = [f"  {name:<24} {os.path.relpath(project.configs.parent)}" for project in projects for name in project.experiments()]
+    listed = "\n".join(lines) or "  none: a project is a folder with configs/__init__.py and configs/experiment/NAME.yaml"
+    return f"mmkit_run +experiment=NAME [key=value ...]\n\nExperiments found:\n{listed}\n\nAdd --help to see an experiment's configuration."
+
+
+def with_plus(arguments: Sequence[str]) -> list[str]:
+    """Arguments with ``experiment=x`` written as ``+experiment=x``, which Hydra asks for."""
+    return [f"+{argument}" if argument.startswith("experiment=") else argument for argument in arguments]
+
+
+def named_projects(arguments: Sequence[str], projects: Sequence[Project]) -> list[str]:
+    """Search path entries of the projects that hold the experiments named on the command line.
+
+    The current directory comes before what mmkit ships.
+    """
+    names = [name for argument in arguments if argument.startswith("+experiment=") for name in argument.partition("=")[2].split(",")]
+    found = [next((project for project in projects if name in project.experiments()), None) for name in names]
+    used = list(dict.fromkeys(project for project in found if project is not None))
+    for project in used:
+        import_from(project.root)
+    return [f"pkg://{project.package}" for project in used]
+
+
+def import_searched_folders(arguments: Sequence[str]) -> None:
+    """Import the packages that ``hydra.searchpath`` names as folders; Hydra imports those given as ``pkg://`` itself."""
+    overrides = [argument for argument in arguments if argument.lstrip("+").startswith("hydra.searchpath=")]
+    for override in OverridesParser.create().parse_overrides(overrides):
+        value = override.value()
+        for entry in value if isinstance(value, list) else []:
+            folder = Path(urlparse(str(entry)).path)
+            if str(entry).startswith("file://") and (folder / "__init__.py").is_file():
+                project = project_of(folder)
+                import_from(project.root)
+                import_module(project.package)
+
+
+def import_from(folder: Path) -> None:
+    """Let modules be imported from a folder, as ``python -m`` does with the current directory."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder)) if folder == Path.cwd() else sys.path.append(str(folder))
+
+
+def search_path_of(entries: Sequence[str]) -> type[SearchPathPlugin]:
+    """A Hydra plugin that adds these entries to the search path."""
+
+    class ProjectSearchPath(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for entry in entries:
+                search_path.append(provider="mmkit", path=entry)
+
+    return ProjectSearchPath
+
+
+def _shipped_configs() -> list[str]:
+    package = Path(mmkit.__file__).parent
+    folders = [package / "configs", package.parent / "configs"]  # inside a wheel; in the repository
+    return [f"file://{folder}" for folder in folders if (folder / "trainer").is_dir()][:1]

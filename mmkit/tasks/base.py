@@ -1,0 +1,166 @@
+"""The training task: optimizers, logging and the driving of evaluation tasks."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from mmkit.tasks.hooks import EvaluationHooks, EvaluationSpec
+from mmkit.tasks.parameter_groups import weight_decay_groups
+from mmkit.tasks.running_mean import RunningMeans
+
+
+class TrainingTask(LightningModule):
+    """Base of everything that trains.
+
+    A subclass defines the model and ``training_step``; for validation and testing it defines ``validation_step`` and
+    ``test_step``, which call ``evaluate_batch`` when it takes evaluation tasks.
+
+    Args:
+        optimizer: Partial of a ``torch.optim.Optimizer``, called with the parameter groups. Parameters with fewer than two
+            dimensions are not decayed. Needed for training only.
+        loss_fn: The loss, kept as ``self.loss_fn``.
+        lr_scheduler: Partial of a scheduler, called with the optimizer; or ``{"scheduler": partial, "extras": {...}}`` where
+            the extras are Lightning's: ``interval``, ``frequency``, ``monitor``, ``strict``, ``name``.
+        evaluation_tasks: Evaluation tasks by name; the name is part of every logged key.
+    """
+
+    def __init__(
+        self,
+        optimizer: partial[torch.optim.Optimizer] | None = None,
+        loss_fn: nn.Module | None = None,
+        lr_scheduler: dict[str, Any] | partial[torch.optim.lr_scheduler.LRScheduler] | None = None,
+        evaluation_tasks: Mapping[str, EvaluationSpec | Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self.loss_fn = loss_fn
+        self.lr_scheduler = _check_lr_scheduler(lr_scheduler)
+        specs = {name: _evaluation_spec(name, spec) for name, spec in (evaluation_tasks or {}).items()}
+        self.evaluation_tasks = nn.ModuleDict({name: spec.task for name, spec in specs.items()})
+        self._evaluation_specs = specs
+        self.last_train_metrics: dict[str, float] = {}
+        self._window_means = RunningMeans()
+        self._train_means = RunningMeans()
+        self._evaluation_means = RunningMeans()
+        self._logged_step = 0
+
+    # Optimization
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        if self.optimizer is None:
+            raise ValueError(
+                f"{type(self).__name__} has no optimizer. Name one in the defaults list: /modules/optimizers@task.optimizer: AdamW."
+            )
+        optimizer = self.optimizer(weight_decay_groups(self, self.optimizer.keywords.get("weight_decay")))
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self._scheduler_config(optimizer)}  # pyright: ignore[reportReturnType]
+
+    def _scheduler_config(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        if not isinstance(self.lr_scheduler, Mapping):
+            return {"scheduler": self.lr_scheduler(optimizer)}  # pyright: ignore[reportOptionalCall]
+        return {"scheduler": self.lr_scheduler["scheduler"](optimizer), **(self.lr_scheduler.get("extras") or {})}
+
+    # Logging
+
+    def log_step(self, values: Mapping[str, Tensor], weight: float = 1) -> None:
+        """Take in the values of one training step.
+
+        They are added up on their device. Every ``trainer.log_every_n_steps`` optimizer steps the loggers get the mean since
+        the last time as ``train/<name>`` (only then is the device waited for), and at the end of the epoch callbacks see the
+        epoch's mean under the same key.
+
+        Args:
+            values: Scalars by name.
+            weight: Weight of this step in the means.
+        """
+        self._window_means.update(values, weight)
+        self._train_means.update(values, weight)
+        step = self.global_step
+        if step != self._logged_step and step % max(self.trainer.log_every_n_steps, 1) == 0:
+            self._write_window(step)
+
+    def _write_window(self, step: int) -> None:
+        self._logged_step = step
+        self.last_train_metrics = {f"train/{name}": value for name, value in self._window_means.pop().items()}
+        for logger in self.trainer.loggers if self.last_train_metrics else []:
+            logger.log_metrics(self.last_train_metrics, step=step)
+
+    def on_train_epoch_end(self) -> None:
+        self._write_window(self.global_step)
+        self.log_dict({f"train/{name}": value for name, value in self._train_means.pop().items()}, logger=False)
+
+    def log_evaluation(self, values: Mapping[str, Tensor], weight: float) -> None:
+        """Take in the values of one evaluation batch; their mean is logged as ``<stage>/<name>`` when the epoch ends.
+
+        Args:
+            values: Scalars by name.
+            weight: Weight of this batch in the mean; a value whose weights add up to zero is not logged at all.
+        """
+        self._evaluation_means.update(values, weight)
+
+    # Evaluation: Lightning's hooks on the left, the evaluation tasks' on the right
+
+    def on_validation_epoch_start(self) -> None:
+        self._start_evaluation("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._start_evaluation("test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._end_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._end_evaluation("test")
+
+    def _evaluations(self, stage: str) -> dict[str, EvaluationHooks]:
+        return {name: spec.task for name, spec in self._evaluation_specs.items() if spec.runs_in(stage)}
+
+    def _start_evaluation(self, stage: str) -> None:
+        self._evaluation_means.pop()
+        for task in self._evaluations(stage).values():
+            task.on_evaluation_epoch_start(self)
+
+    def evaluate_batch(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
+        """Hand one batch to the evaluation tasks of a stage.
+
+        Args:
+            stage: ``"val"`` or ``"test"``.
+            batch: The batch, with the model's embeddings in it.
+            batch_idx: Number of the batch in this epoch.
+        """
+        for task in self._evaluations(stage).values():
+            task.evaluation_step(self, batch, batch_idx)
+
+    def _end_evaluation(self, stage: str) -> None:
+        if self.trainer.sanity_checking:  # two batches say nothing, and may be fewer than top_k
+            return
+        self.log_dict({f"{stage}/{name}": value for name, value in self._evaluation_means.pop().items()}, sync_dist=True)
+        for name, task in self._evaluations(stage).items():
+            metrics = task.on_evaluation_epoch_end(self) or {}
+            self.log_dict({f"{stage}/{name}/{metric}": value for metric, value in metrics.items()})
+
+
+def _check_lr_scheduler(lr_scheduler: Any) -> Any:
+    if not isinstance(lr_scheduler, Mapping):
+        return lr_scheduler
+    unknown = set(lr_scheduler) - {"scheduler", "extras"}
+    if unknown or "scheduler" not in lr_scheduler:
+        raise ValueError(
+            f"lr_scheduler has the keys {sorted(lr_scheduler)}; it takes a partial, or `scheduler` (a partial) with optional `extras` "
+            "(Lightning's interval, frequency, monitor, strict, name)."
+        )
+    return dict(lr_scheduler)
+
+
+def _evaluation_spec(name: str, spec: EvaluationSpec | Mapping[str, Any]) -> EvaluationSpec:
+    if isinstance(spec, Mapping):
+        spec = EvaluationSpec(**spec)
+    if not isinstance(spec.task, EvaluationHooks):
+        raise TypeError(f"evaluation_tasks.{name}.task is a {type(spec.task).__name__}; it must extend mmkit.tasks.hooks.EvaluationHooks.")
+    return spec
