@@ -32,7 +32,7 @@ class Example(OrderedDict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"This example has no key {name!r}. It has: {', '.join(map(str, self)) or 'none'}.") from None
+            raise AttributeError(self._missing(name)) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if hasattr(type(self), name):
@@ -41,7 +41,7 @@ class Example(OrderedDict[str, Any]):
 
     def __delattr__(self, name: str) -> None:
         if name not in self:
-            raise AttributeError(f"This example has no key {name!r}. It has: {', '.join(map(str, self)) or 'none'}.")
+            raise AttributeError(self._missing(name))
         del self[name]
 
     def create_ids(self) -> None:
@@ -51,11 +51,14 @@ class Example(OrderedDict[str, Any]):
             return
         warnings.warn(
             "Cannot create `example_ids` without `example_index` and `dataset_index`. "
-            f"This example has: {', '.join(map(str, self)) or 'no keys'}. The data set sets `example_index`; "
+            f"This example has: {', '.join(str(key) for key in self) or 'no keys'}. The data set sets `example_index`; "
             "`CombinedDataset` sets `dataset_index`.",
             UserWarning,
             stacklevel=2,
         )
+
+    def _missing(self, name: str) -> str:
+        return f"This example has no key {name!r}. It has: {', '.join(str(key) for key in self) or 'none'}."
 
 
 # Shapes: N rows of the first ids, M rows of the second, K matching pairs.
@@ -82,37 +85,33 @@ def find_matching_indices(first_example_ids: Tensor, second_example_ids: Tensor)
     """
     _check_ids(first_example_ids, "first_example_ids")
     _check_ids(second_example_ids, "second_example_ids")
-    a_N, b_M = _scalar_ids(first_example_ids.long(), second_example_ids.long())
-    if len(a_N) * len(b_M) <= 4096:  # sorting costs about ten small operations; this costs two
-        rows_a, rows_b = (a_N[:, None] == b_M).nonzero(as_tuple=True)
+    a_N2, b_M2 = first_example_ids.long(), second_example_ids.long()
+    if len(a_N2) * len(b_M2) <= 4096:  # so few comparisons cost less than the steps below
+        equal_NM = (a_N2[:, None, 0] == b_M2[:, 0]) & (a_N2[:, None, 1] == b_M2[:, 1])
+        rows_a, rows_b = equal_NM.nonzero(as_tuple=True)
         return rows_a, rows_b
-    sorted_M, order_M = b_M.sort(stable=True)
-    if torch.equal(a_N, b_M) and bool((sorted_M[1:] != sorted_M[:-1]).all()):
-        rows_N = torch.arange(len(a_N), device=a_N.device)
-        return rows_N, rows_N.clone()
-    return _pairs(a_N, sorted_M, order_M)
+    sorted_M, order_M = _hashed(b_M2).sort(stable=True)
+    if torch.equal(a_N2, b_M2) and bool((sorted_M[1:] != sorted_M[:-1]).all()):
+        return torch.arange(len(a_N2), device=a_N2.device), torch.arange(len(a_N2), device=a_N2.device)
+    rows_a_K, rows_b_K = _equal_pairs(_hashed(a_N2), sorted_M, order_M)
+    same_K = (a_N2[rows_a_K] == b_M2[rows_b_K]).all(1)
+    return (rows_a_K, rows_b_K) if bool(same_K.all()) else (rows_a_K[same_K], rows_b_K[same_K])
 
 
-def _pairs(a_N: Tensor, sorted_M: Tensor, order_M: Tensor) -> tuple[Tensor, Tensor]:
-    """Expand, for every row of ``a_N``, the run of equal ids in ``sorted_M``."""
-    start_N = torch.searchsorted(sorted_M, a_N)
-    count_N = torch.searchsorted(sorted_M, a_N, right=True) - start_N
+def _hashed(ids_N2: Tensor) -> Tensor:
+    """One integer per row, modulo 2**64; rows with equal hashes are still compared."""
+    return ids_N2[:, 0] * -7046029254386353131 + ids_N2[:, 1]  # 2**64 / golden ratio: neighbours fall far apart
+
+
+def _equal_pairs(a_N: Tensor, sorted_M: Tensor, order_M: Tensor) -> tuple[Tensor, Tensor]:
+    """Expand, for every entry of ``a_N``, the run of equal entries in ``sorted_M``."""
+    values_U, size_U = torch.unique_consecutive(sorted_M, return_counts=True)
+    run_N = torch.searchsorted(values_U, a_N).clamp_(max=len(values_U) - 1)
+    count_N = size_U[run_N] * (values_U[run_N] == a_N)
+    start_N = (size_U.cumsum(0) - size_U)[run_N]
     rows_a_K = torch.repeat_interleave(count_N)
-    first_pair_N = count_N.cumsum(0) - count_N
-    position_K = torch.arange(len(rows_a_K), device=a_N.device) + (start_N - first_pair_N)[rows_a_K]
-    return rows_a_K, order_M[position_K]
-
-
-def _scalar_ids(a_N2: Tensor, b_M2: Tensor) -> tuple[Tensor, Tensor]:
-    """Map equal pairs, and only those, to equal integers."""
-    ids = torch.cat([a_N2, b_M2])
-    if len(ids) > 0:
-        low, high = (bound.tolist() for bound in torch.aminmax(ids, dim=0))
-        if (high[0] - low[0] + 1) * (high[1] - low[1] + 1) >= 2**63:  # would overflow: number the distinct values first
-            ids = torch.stack([torch.unique(column, return_inverse=True)[1] for column in ids.unbind(1)], dim=1)
-            low, high = [0, 0], [0, len(ids)]
-        ids = (ids[:, 0] - low[0]) * (high[1] - low[1] + 1) + (ids[:, 1] - low[1])
-    return ids[: len(a_N2)], ids[len(a_N2) :]
+    shift_N = start_N - (count_N.cumsum(0) - count_N)  # from the number of a pair to its place in the sorted order
+    return rows_a_K, order_M[torch.arange(len(rows_a_K), device=a_N.device) + shift_N[rows_a_K]]
 
 
 def _check_ids(ids: Any, name: str) -> None:
