@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlparse
@@ -30,9 +31,12 @@ def job(cfg: DictConfig) -> float | None:
     """
     _state.job_started = True
     try:
-        from mmkit.experiment.run import run  # imports torch: only once there is something to run
+        from mmkit.cli.summary import print_summary  # imports torch: only once there is something to run
+        from mmkit.experiment.run import run
 
-        return run(cfg)
+        outcome = run(cfg)
+        print_summary(outcome, Path(HydraConfig.get().runtime.output_dir))
+        return outcome.monitored
     except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
         interrupted = isinstance(stop.__context__, KeyboardInterrupt)
         raise SystemExit(130) if interrupted else stop from None
@@ -58,6 +62,9 @@ def main() -> None:
     if not arguments:
         print(usage(projects))
         raise SystemExit(2)
+    if unknown := unknown_experiment(arguments, projects):
+        print(f"mmkit_run: {unknown}", file=sys.stderr)
+        raise SystemExit(2)
     import_from(Path.cwd())
     Plugins.instance().register(search_path_of([*named_projects(arguments, projects), *_shipped_configs()]))
     import_searched_folders(arguments)
@@ -82,12 +89,32 @@ def with_plus(arguments: Sequence[str]) -> list[str]:
     return [f"+{argument}" if argument.startswith("experiment=") else argument for argument in arguments]
 
 
+def experiment_names(arguments: Sequence[str]) -> list[str]:
+    """The experiments that the command line names; a sweep can name several."""
+    return [
+        name for argument in arguments if argument.startswith("+experiment=") for name in argument.partition("=")[2].split(",")
+    ]
+
+
+def unknown_experiment(arguments: Sequence[str], projects: Sequence[Project]) -> str | None:
+    """A message if an experiment exists nowhere; with a search path of its own, the answer is left to Hydra."""
+    if any("hydra.searchpath" in argument or argument.startswith(("-cd", "--config-dir")) for argument in arguments):
+        return None
+    known = [name for project in projects for name in project.experiments()]
+    missing = next((name for name in experiment_names(arguments) if name not in known), None)
+    if missing is None:
+        return None
+    close = get_close_matches(missing, known, n=1)
+    hint = f"Did you mean +experiment={close[0]}?" if close else f"Known: {', '.join(known) or 'none'}."
+    return f"there is no experiment {missing!r}. {hint} A project elsewhere is added with 'hydra.searchpath=[pkg://my_project.configs]'."
+
+
 def named_projects(arguments: Sequence[str], projects: Sequence[Project]) -> list[str]:
     """Search path entries of the projects that hold the experiments named on the command line.
 
     The current directory comes before what mmkit ships.
     """
-    names = [name for argument in arguments if argument.startswith("+experiment=") for name in argument.partition("=")[2].split(",")]
+    names = experiment_names(arguments)
     found = [next((project for project in projects if name in project.experiments()), None) for name in names]
     used = list(dict.fromkeys(project for project in found if project is not None))
     for project in used:

@@ -163,6 +163,7 @@ class MMKitConf:
 
 _HYDRA = {
     "job": {"name": "mmkit_run", "chdir": False},
+    "job_logging": {"loggers": {"lightning.pytorch": {"level": "WARNING"}}},  # its device table and product tips
     "run": {"dir": "outputs/${experiment_name}/${now:%Y-%m-%d}/${now:%H-%M-%S}"},
     "sweep": {"dir": "outputs/${experiment_name}/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": "${hydra.job.num}"},
     "help": {  # $APP_CONFIG_GROUPS would list, hence import, every group

@@ -47,7 +47,9 @@ class ConfiguredData(LightningDataModule):
             raise ValueError(f"datasets.{split} is empty. Name a data set: /datasets@datasets.{split}.NAME: CLASS.")
         dataset = CombinedDataset(instantiate_datasets(self._datasets[split]))
         config = self._loaders[split]
-        sampler = _build_sampler(config.sampler, dataset) if config.sampler is not None else self._rank_sampler(split, config, dataset)
+        sampler = (
+            _build_sampler(config.sampler, dataset) if config.sampler is not None else self._rank_sampler(split, config, dataset)
+        )
         batch_sampler = _build_sampler(config.batch_sampler, dataset) if config.batch_sampler is not None else None
         arguments = {"dataset": dataset, "sampler": sampler, "batch_sampler": batch_sampler}
         if sampler is not None:

@@ -68,7 +68,9 @@ class MultimodalEncoder(nn.Module):
     def _keys_of(self, name: str, spec: ModuleKeySpec) -> ModuleKeySpec:
         encoder = _find_key("encoders", spec.encoder_key or name, self.encoders)
         head = _find_key("heads", spec.head_key, self.heads) if spec.head_key else name
-        postprocessor = _find_key("postprocessors", spec.postprocessor_key, self.postprocessors) if spec.postprocessor_key else name
+        postprocessor = (
+            _find_key("postprocessors", spec.postprocessor_key, self.postprocessors) if spec.postprocessor_key else name
+        )
         return ModuleKeySpec(encoder, head, postprocessor)
 
     def _refuse_unused_modules(self, keys: dict[str, ModuleKeySpec]) -> None:
@@ -135,7 +137,9 @@ def _find_key(kind: str, key: str, modules: nn.ModuleDict) -> str:
     return key
 
 
-def _under_name_of(encoder: nn.Module, encoder_key: str | None, inputs: Mapping[str, Any], modality: Modality) -> Mapping[str, Any]:
+def _under_name_of(
+    encoder: nn.Module, encoder_key: str | None, inputs: Mapping[str, Any], modality: Modality
+) -> Mapping[str, Any]:
     """Inputs as a shared encoder expects them: ``depth`` and its mask under the names of ``rgb``."""
     expected = getattr(encoder, "modality", encoder_key)
     if expected == modality.name or not isinstance(expected, str) or not Modalities.has_modality(expected):

@@ -162,5 +162,7 @@ def _evaluation_spec(name: str, spec: EvaluationSpec | Mapping[str, Any]) -> Eva
     if isinstance(spec, Mapping):
         spec = EvaluationSpec(**spec)
     if not isinstance(spec.task, EvaluationHooks):
-        raise TypeError(f"evaluation_tasks.{name}.task is a {type(spec.task).__name__}; it must extend mmkit.tasks.hooks.EvaluationHooks.")
+        raise TypeError(
+            f"evaluation_tasks.{name}.task is a {type(spec.task).__name__}; it must extend mmkit.tasks.hooks.EvaluationHooks."
+        )
     return spec

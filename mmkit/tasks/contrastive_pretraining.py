@@ -115,7 +115,9 @@ class ContrastivePretraining(TrainingTask):
 
     def _auxiliary_task(self, spec: AuxiliaryTaskSpec) -> nn.Module:
         if spec.modality not in self.model.modalities:
-            raise ValueError(f"An auxiliary task names the modality {spec.modality!r}. Known: {', '.join(self.model.modalities)}.")
+            raise ValueError(
+                f"An auxiliary task names the modality {spec.modality!r}. Known: {', '.join(self.model.modalities)}."
+            )
         return spec.task(encoder=self.model.encoders[self.model.module_keys[spec.modality].encoder_key])  # pyright: ignore[reportArgumentType]
 
     def forward(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -207,7 +209,9 @@ def _loss_pairs(pairs: Sequence[LossPairSpec | Mapping[str, Any]] | None, modali
         for name in spec.modalities:
             Modalities.get_modality(name)
             if name not in modalities:
-                raise ValueError(f"modality_loss_pairs names {name!r}, which has no encoder. Encoders exist for: {', '.join(modalities)}.")
+                raise ValueError(
+                    f"modality_loss_pairs names {name!r}, which has no encoder. Encoders exist for: {', '.join(modalities)}."
+                )
     return specs
 
 

@@ -12,9 +12,19 @@ register_external_modules(
     callbacks,
     group="trainer/callbacks",
     base_cls=callbacks.Callback,
-    ignore_cls=[callbacks.ModelCheckpoint, callbacks.ProgressBar, callbacks.BaseFinetuning, callbacks.Checkpoint, callbacks.BasePredictionWriter, callbacks.StochasticWeightAveraging],
+    ignore_cls=[
+        callbacks.ModelCheckpoint,
+        callbacks.ProgressBar,
+        callbacks.BaseFinetuning,
+        callbacks.Checkpoint,
+        callbacks.BasePredictionWriter,
+        callbacks.StochasticWeightAveraging,
+    ],
 )
 external_store(
-    callbacks.ModelCheckpoint, group="trainer/callbacks", dirpath="${hydra:runtime.output_dir}/checkpoints", auto_insert_metric_name=False
+    callbacks.ModelCheckpoint,
+    group="trainer/callbacks",
+    dirpath="${hydra:runtime.output_dir}/checkpoints",
+    auto_insert_metric_name=False,
 )
 external_store(callbacks.StochasticWeightAveraging, group="trainer/callbacks", device="cpu")  # its default is no config value
