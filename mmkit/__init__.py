@@ -25,7 +25,7 @@ _HOME = {
     "find_matching_indices": "mmkit.datasets.core",
     "register_external_modules": "mmkit.conf",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -81,7 +81,7 @@ def usage(projects: Sequence[Project]) -> str:
     """What to type, with the experiments at hand."""
     lines = [f"  {name:<24} {os.path.relpath(project.configs.parent)}" for project in projects for name in project.experiments()]
     listed = "\n".join(lines) or "  none: a project is a folder with configs/__init__.py and configs/experiment/NAME.yaml"
-    return f"mmkit_run +experiment=NAME [key=value ...]\n\nExperiments found:\n{listed}\n\nAdd --help to see an experiment's configuration."
+    return f"mmkit_run +experiment=NAME [key=value ...]\n\nExperiments found:\n{listed}\n\n--help shows the configuration of one."
 
 
 def with_plus(arguments: Sequence[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Loaders built from the configuration, where and when the trainer asks for them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import instantiate
@@ -47,10 +46,8 @@ class ConfiguredData(LightningDataModule):
             raise ValueError(f"datasets.{split} is empty. Name a data set: /datasets@datasets.{split}.NAME: CLASS.")
         dataset = CombinedDataset(instantiate_datasets(self._datasets[split]))
         config = self._loaders[split]
-        sampler = (
-            _build_sampler(config.sampler, dataset) if config.sampler is not None else self._rank_sampler(split, config, dataset)
-        )
-        batch_sampler = _build_sampler(config.batch_sampler, dataset) if config.batch_sampler is not None else None
+        sampler = _build_sampler(config.sampler, dataset) or self._rank_sampler(split, config, dataset)
+        batch_sampler = _build_sampler(config.batch_sampler, dataset)
         arguments = {"dataset": dataset, "sampler": sampler, "batch_sampler": batch_sampler}
         if sampler is not None:
             arguments["shuffle"] = None
@@ -72,8 +69,10 @@ def instantiate_datasets(config: DictConfig) -> list[Dataset]:
     return [instantiate(entry) for entry in config.values() if entry is not None]
 
 
-def _build_sampler(config: Mapping[str, Any], dataset: Dataset) -> Any:
+def _build_sampler(config: DictConfig | None, dataset: Dataset) -> Any:
     """Build a sampler; its argument ``dataset`` or ``data_source``, left ``???``, is the combined data set."""
+    if config is None:
+        return None
     for name in ("dataset", "data_source"):
         if OmegaConf.is_missing(config, name):
             return instantiate(config, **{name: None}, _partial_=True)(**{name: dataset})

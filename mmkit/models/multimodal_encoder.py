@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -25,6 +25,14 @@ class ModuleKeySpec:
     encoder_key: str | None = None
     head_key: str | None = None
     postprocessor_key: str | None = None
+
+
+class ModuleKeys(NamedTuple):
+    """The keys of the modules that a modality goes through; only the encoder's must name one."""
+
+    encoder: str
+    head: str
+    postprocessor: str
 
 
 class MultimodalEncoder(nn.Module):
@@ -56,26 +64,25 @@ class MultimodalEncoder(nn.Module):
         self.postprocessors = nn.ModuleDict({key: _chain(module) for key, module in (postprocessors or {}).items()})
         self.module_keys = self._resolve_keys(modality_module_mapping or {})
 
-    def _resolve_keys(self, mapping: Mapping[str, ModuleKeySpec | Mapping[str, str]]) -> dict[str, ModuleKeySpec]:
+    def _resolve_keys(self, mapping: Mapping[str, ModuleKeySpec | Mapping[str, str]]) -> dict[str, ModuleKeys]:
         specs = {name: spec if isinstance(spec, ModuleKeySpec) else ModuleKeySpec(**spec) for name, spec in mapping.items()}
         names = dict.fromkeys([*(key for key in self.encoders if Modalities.has_modality(key)), *specs])
         for name in names:
             Modalities.get_modality(name)  # raises for a name that is not registered
-        keys = {name: self._keys_of(name, specs.get(name, ModuleKeySpec())) for name in names}
+        keys = {name: self._keys_of(name, specs.get(name) or ModuleKeySpec()) for name in names}
         self._refuse_unused_modules(keys)
         return keys
 
-    def _keys_of(self, name: str, spec: ModuleKeySpec) -> ModuleKeySpec:
-        encoder = _find_key("encoders", spec.encoder_key or name, self.encoders)
-        head = _find_key("heads", spec.head_key, self.heads) if spec.head_key else name
-        postprocessor = (
-            _find_key("postprocessors", spec.postprocessor_key, self.postprocessors) if spec.postprocessor_key else name
-        )
-        return ModuleKeySpec(encoder, head, postprocessor)
+    def _keys_of(self, name: str, spec: ModuleKeySpec) -> ModuleKeys:
+        for kind, key in (("heads", spec.head_key), ("postprocessors", spec.postprocessor_key)):
+            if key is not None:
+                _check_key(kind, key, getattr(self, kind))
+        _check_key("encoders", spec.encoder_key or name, self.encoders)
+        return ModuleKeys(spec.encoder_key or name, spec.head_key or name, spec.postprocessor_key or name)
 
-    def _refuse_unused_modules(self, keys: dict[str, ModuleKeySpec]) -> None:
+    def _refuse_unused_modules(self, keys: dict[str, ModuleKeys]) -> None:
         for kind, modules in (("encoder", self.encoders), ("head", self.heads), ("postprocessor", self.postprocessors)):
-            used = {getattr(spec, f"{kind}_key") for spec in keys.values()}
+            used = {getattr(spec, kind) for spec in keys.values()}
             if unused := sorted(set(modules) - used):
                 raise ValueError(
                     f"{kind}s.{unused[0]} belongs to no modality: {', '.join(keys) or 'none'} have encoders. Rename the key, add "
@@ -112,15 +119,15 @@ class MultimodalEncoder(nn.Module):
         if modality not in self.module_keys:
             raise ValueError(f"No encoder for the modality {modality!r}. The model embeds: {', '.join(self.module_keys)}.")
         keys = self.module_keys[modality]
-        encoder = self.encoders[keys.encoder_key]  # pyright: ignore[reportArgumentType]
-        x_BD = encoder(_under_name_of(encoder, keys.encoder_key, inputs, Modalities.get_modality(modality)))[0]
-        for modules, key in ((self.heads, keys.head_key), (self.postprocessors, keys.postprocessor_key)):
+        encoder = self.encoders[keys.encoder]
+        x_BD = encoder(_under_name_of(encoder, keys.encoder, inputs, Modalities.get_modality(modality)))[0]
+        for modules, key in ((self.heads, keys.head), (self.postprocessors, keys.postprocessor)):
             if key in modules:
                 x_BD = modules[key](x_BD)
         if x_BD.ndim != 2:
             raise ValueError(
                 f"The embedding of {modality!r} has the shape {tuple(x_BD.shape)}; it must be (batch, dim). Set the pooling of "
-                f"encoders.{keys.encoder_key}, or add a pooling layer to heads.{modality}."
+                f"encoders.{keys.encoder}, or add a pooling layer to heads.{modality}."
             )
         return x_BD
 
@@ -131,10 +138,9 @@ def _chain(module: nn.Module | Mapping[str, nn.Module]) -> nn.Module:
     return module  # pyright: ignore[reportReturnType]
 
 
-def _find_key(kind: str, key: str, modules: nn.ModuleDict) -> str:
+def _check_key(kind: str, key: str, modules: nn.ModuleDict) -> None:
     if key not in modules:
         raise ValueError(f"There is no {kind}.{key}. Known: {', '.join(modules) or 'none'}. Add it, or name one of these.")
-    return key
 
 
 def _under_name_of(

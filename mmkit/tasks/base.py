@@ -54,7 +54,8 @@ class TrainingTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         if self.optimizer is None:
             raise ValueError(
-                f"{type(self).__name__} has no optimizer. Name one in the defaults list: /modules/optimizers@task.optimizer: AdamW."
+                f"{type(self).__name__} has no optimizer. Name one in the defaults list, e.g. "
+                "/modules/optimizers@task.optimizer: AdamW."
             )
         optimizer = self.optimizer(weight_decay_groups(self, self.optimizer.keywords.get("weight_decay")))
         if self.lr_scheduler is None:
@@ -82,7 +83,8 @@ class TrainingTask(LightningModule):
         self._window_means.update(values, weight)
         self._train_means.update(values, weight)
         step = self.global_step
-        if step != self._logged_step and step % max(self.trainer.log_every_n_steps, 1) == 0:
+        every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]  (set by a connector)
+        if step != self._logged_step and every and step % every == 0:
             self._write_window(step)
 
     def _write_window(self, step: int) -> None:
@@ -152,8 +154,8 @@ def _check_lr_scheduler(lr_scheduler: Any) -> Any:
     unknown = set(lr_scheduler) - {"scheduler", "extras"}
     if unknown or "scheduler" not in lr_scheduler:
         raise ValueError(
-            f"lr_scheduler has the keys {sorted(lr_scheduler)}; it takes a partial, or `scheduler` (a partial) with optional `extras` "
-            "(Lightning's interval, frequency, monitor, strict, name)."
+            f"lr_scheduler has the keys {sorted(lr_scheduler)}; it takes a partial, or `scheduler` (a partial) with optional "
+            "`extras` (Lightning's interval, frequency, monitor, strict, name)."
         )
     return dict(lr_scheduler)
 

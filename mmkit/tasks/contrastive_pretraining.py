@@ -118,7 +118,7 @@ class ContrastivePretraining(TrainingTask):
             raise ValueError(
                 f"An auxiliary task names the modality {spec.modality!r}. Known: {', '.join(self.model.modalities)}."
             )
-        return spec.task(encoder=self.model.encoders[self.model.module_keys[spec.modality].encoder_key])  # pyright: ignore[reportArgumentType]
+        return spec.task(encoder=self.model.encoders[self.model.module_keys[spec.modality].encoder])
 
     def forward(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """Embeddings ``{"<modality>_embedding": (B, D)}`` of the modalities found in ``inputs``."""
@@ -172,8 +172,8 @@ class ContrastivePretraining(TrainingTask):
         if self._computes_loss[stage] and not self._evaluation_means and not self.trainer.sanity_checking:
             pairs = " or ".join("–".join(pair.modalities) for pair in self.modality_loss_pairs)
             warnings.warn(
-                f"No example of this epoch has both modalities of a pair ({pairs}), so {stage}/loss is not logged. Check the modalities "
-                f"that datasets.{stage} returns and their example ids.",
+                f"No example of this epoch has both modalities of a pair ({pairs}), so {stage}/loss is not logged. "
+                f"Check the modalities that datasets.{stage} returns and their example ids.",
                 stacklevel=2,
             )
 

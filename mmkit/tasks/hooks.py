@@ -36,7 +36,7 @@ class EvaluationHooks(nn.Module):
 
         Args:
             pl_module: The task whose model is evaluated.
-            batch: The batch; for every modality ``m`` in it that the model embeds, ``m_embedding`` of shape (B_m, D) is there too.
+            batch: The batch; every modality ``m`` that the model embeds has its ``m_embedding`` (B_m, D) there, too.
             batch_idx: Number of the batch in this epoch.
         """
 

@@ -1,5 +1,6 @@
 """Parameter groups: which parameters weight decay applies to."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -29,9 +30,8 @@ def weight_decay_groups(module: nn.Module, weight_decay: float | None) -> list[d
 
 
 def _exempt_names(module: nn.Module) -> set[str]:
-    return {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, child in module.named_modules()
-        if callable(names := getattr(child, "no_weight_decay", None))
-        for name in names()
-    }
+    exempt: set[str] = set()
+    for prefix, child in module.named_modules():
+        own_names: Iterable[str] = getattr(child, "no_weight_decay", tuple)()  # pyright: ignore[reportAssignmentType]
+        exempt.update(f"{prefix}.{name}" if prefix else name for name in own_names)
+    return exempt
