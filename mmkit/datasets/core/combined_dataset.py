@@ -182,9 +182,7 @@ class StreamedCombinedDataset(CombinedDataset, IterableDataset[Example]):
             if number % num_shards == shard:
                 yield example
         if number < 0:
-            raise ValueError(
-                f"{self._name(dataset_index)} yielded no example. Is it empty, or does its `__iter__` not start anew?"
-            )
+            raise ValueError(f"{self._name(dataset_index)} yielded nothing. Is it empty, or does its `__iter__` not start anew?")
 
 
 def _alternate(iterators: Sequence[Iterator[Example]], weights: Sequence[int]) -> Iterator[Example]:

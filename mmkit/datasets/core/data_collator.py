@@ -150,8 +150,6 @@ def _process(batch: dict[str, Any], key: str, process: Callable[..., Any]) -> No
     new = dict(result) if isinstance(result, Mapping) else {key: result}
     taken = [k for k in new if k != key and k in batch]
     if taken:
-        raise ValueError(
-            f"The batch processor of {key!r} returned {taken[0]!r}, which the batch has already; name it differently."
-        )
+        raise ValueError(f"The batch processor of {key!r} returned {taken[0]!r}, which is in the batch already. Rename one.")
     batch.update(new)
     batch[EXAMPLE_IDS_KEY].update(dict.fromkeys(new, batch[EXAMPLE_IDS_KEY][key]))
