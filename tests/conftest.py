@@ -48,7 +48,8 @@ def clean_store(request: pytest.FixtureRequest) -> Iterator[None]:
             external_store.delete_entry(entry["group"], entry["name"])
     for path in kept:
         _place(repo_before, path, _at(repo_now, path))
-    ConfigStore.instance().repo = repo_before
+    repo_now.clear()  # in place: hydra-zen holds the same dictionary
+    repo_now.update(repo_before)
 
 
 def _copied(repo: dict[str, Any]) -> dict[str, Any]:
