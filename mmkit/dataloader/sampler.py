@@ -1,6 +1,6 @@
 """Samplers: in which order a loader, on one of several ranks, reads a data set.
 
-Every order is a pure function of (seed, epoch), the same for any number of ranks and workers.
+Every order is a pure function of (seed, epoch), so a run that resumes finds its place from the number of steps alone.
 """
 
 import math
@@ -32,7 +32,8 @@ class _RankSampler(DistributedSampler[int]):
     def __init__(self, dataset: Sized, num_replicas: int | None, rank: int | None, shuffle: bool, seed: int) -> None:
         if isinstance(dataset, IterableDataset):
             raise TypeError(
-                f"{type(self).__name__} needs a map-style data set; a combination with an iterable one has no positions."
+                f"{type(self).__name__} needs a map-style data set, got {type(dataset).__name__}, which has no positions. "
+                "A combined data set is iterable if one of its parts is; leave the sampler out."
             )
         if (rank is None) != (num_replicas is None):
             raise ValueError(f"Give both `rank` and `num_replicas` or neither, got {rank} and {num_replicas}.")
