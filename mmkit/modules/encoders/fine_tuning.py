@@ -31,7 +31,11 @@ def add_adapters(model: nn.Module, peft_config: dict[str, Any], needed_by: str) 
         config = kinds[peft_type](**arguments)
     except TypeError as error:
         raise ValueError(f"peft_config of {needed_by}: {error}") from error
-    return peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+        )  # between peft and transformers
+        return peft.get_peft_model(model, config)
 
 
 def choose_trainable(

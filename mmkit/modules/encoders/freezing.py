@@ -61,16 +61,16 @@ def first_parameters(model: nn.Module, num_layers: int) -> list[nn.Parameter]:
 
 
 def _frozen_modules(module: nn.Module, frozen: set[nn.Parameter]) -> Iterator[nn.Module]:
-    """The largest modules without a trainable parameter, and those without any (dropout) that stand right before them."""
-    if frozen.issuperset(module.parameters()):
-        yield module
-        return
+    """The largest modules inside without a trainable parameter, and those without any (dropout) that stand before them."""
     waiting = []
     for child in module.children():
-        if next(child.parameters(), None) is None:
+        parameters = set(child.parameters())
+        if not parameters:
             waiting.append(child)
             continue
-        if not frozen.isdisjoint(child.parameters()):
+        if parameters <= frozen:
+            yield from (*waiting, child)
+        elif parameters & frozen:
             yield from (*waiting, *_frozen_modules(child, frozen))
         waiting = []
 
@@ -97,7 +97,7 @@ class FreezableEncoder(nn.Module):
             freeze_layer_norm: Whether layer norms among them are frozen too.
         """
         frozen = set(parameters)
-        self._frozen = list(_frozen_modules(self, frozen)) if frozen else []
+        self._frozen = list(_frozen_modules(self, frozen))
         for module in self.modules():
             for parameter in module.parameters(recurse=False):
                 if parameter in frozen:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmkit.conf.store import external_store
 from mmkit.datasets.core import Modalities
 from mmkit.modules.encoders.inputs import check_length, modality_input, padding_mask
+from mmkit.modules.layers.drop_path import growing_rates
 from mmkit.modules.layers.pooling import TokenPool
 from mmkit.modules.layers.transformer_block import TransformerBlock, init_transformer_weights
 
@@ -63,9 +64,9 @@ class TextTransformer(nn.Module):
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.position_embedding = nn.Parameter(0.02 * torch.randn(max_length, width))
         self.dropout = nn.Dropout(dropout)
-        rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, num_heads, mlp_ratio, causal=causal, dropout=dropout, drop_path=rate) for rate in rates
+            TransformerBlock(width, num_heads, mlp_ratio, causal=causal, dropout=dropout, drop_path=rate)
+            for rate in growing_rates(drop_path, depth)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.pool = TokenPool(pooling, eos_token_id)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mmkit.conf.store import external_store
@@ -94,12 +95,11 @@ class TimmEncoder(FreezableEncoder):
     def _freeze_layers(self, timm: Any, freeze: bool | int | float) -> None:
         parameters = dict(self.model.named_parameters())
         backbone = [name for name in parameters if not name.startswith(_classifier_names(self.model))]
-        if not hasattr(self.model, "group_matcher"):
-            layers = [backbone]
-        else:
-            groups = timm.models.group_parameters(self.model, self.model.group_matcher(coarse=False))
-            stem, *layers = [group for group in ([n for n in g if n in set(backbone)] for g in groups.values()) if group]
-            layers[0] = stem + layers[0]
+        layers = [backbone]
+        if hasattr(self.model, "group_matcher"):
+            groups = timm.models.group_parameters(self.model, self.model.group_matcher(coarse=False)).values()
+            stem, first, *others = filter(None, ([name for name in group if name in backbone] for group in groups))
+            layers = [stem + first, *others]
         num_layers = num_frozen_layers(freeze, len(layers), self)
         self.freeze_parameters(parameters[name] for layer in layers[:num_layers] for name in layer)
 
@@ -147,7 +147,10 @@ def _load_checkpoint(timm: Any, model: nn.Module, path: str) -> None:
     if not Path(path).is_file():
         raise ValueError(f"checkpoint_path {path!r} is not a file.")
     classifier, own = _classifier_names(model), model.state_dict()
-    loaded = timm.models.load_state_dict(path, weights_only=True)
+    try:
+        loaded = timm.models.load_state_dict(path, weights_only=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"TimmEncoder cannot read weights from {path!r}: {error}") from error
     fits = {
         name: tensor
         for name, tensor in loaded.items()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmkit.conf.store import external_store
 from mmkit.datasets.core import Modalities
 from mmkit.modules.encoders.inputs import modality_input
+from mmkit.modules.layers.drop_path import growing_rates
 from mmkit.modules.layers.image_normalize import ImageNormalize
 from mmkit.modules.layers.patch_dropout import PatchDropout, take_tokens
 from mmkit.modules.layers.patch_embedding import PatchEmbedding, height_and_width, resize_position_embedding
@@ -81,10 +82,9 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, width)) if pooling == "cls" else None
         self.patch_dropout = PatchDropout(patch_dropout)
         self.dropout = nn.Dropout(dropout)
-        rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
             TransformerBlock(width, num_heads, mlp_ratio, dropout=dropout, drop_path=rate, layer_scale=layer_scale)
-            for rate in rates
+            for rate in growing_rates(drop_path, depth)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.map_pool = AttentionPool(width, num_heads, mlp_ratio) if pooling == "map" else None

@@ -12,6 +12,16 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
     return x * keep.to(x.dtype).div_(1 - rate)
 
 
+def growing_rates(last_rate: float, depth: int) -> list[float]:
+    """Rates of ``depth`` blocks, growing linearly from zero, as stochastic depth proposes.
+
+    Example:
+        >>> growing_rates(0.2, 3)
+        [0.0, 0.1, 0.2]
+    """
+    return [last_rate * i / max(depth - 1, 1) for i in range(depth)]
+
+
 @external_store(group="modules/layers")
 class DropPath(nn.Module):
     """Drop a residual branch per example while training (stochastic depth, https://arxiv.org/abs/1603.09382).

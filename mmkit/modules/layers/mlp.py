@@ -28,8 +28,8 @@ class MLP(nn.Module):
         ValueError: Unknown activation or norm, negative depth, or a depth of 0 with ``out_dim != in_dim``.
 
     Example:
-        >>> MLP(8, 4, hidden_dim=16)(torch.zeros(2, 3, 8)).shape
-        torch.Size([2, 3, 4])
+        >>> [type(layer).__name__ for layer in MLP(8, 4, hidden_dim=16).layers]
+        ['Linear', 'GELU', 'Dropout', 'Linear']
     """
 
     def __init__(
