@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 
 from mmkit.dataloader.sampler import DistributedEvalSampler
 from mmkit.datasets.core import CombinedDataset
+from mmkit.errors import UsageError
 
 
 class ConfiguredData(LightningDataModule):
@@ -43,7 +44,7 @@ class ConfiguredData(LightningDataModule):
 
     def _loader(self, split: str) -> DataLoader:
         if not self.has(split):
-            raise ValueError(f"datasets.{split} is empty. Name a data set: /datasets@datasets.{split}.NAME: CLASS.")
+            raise UsageError(f"datasets.{split} is empty. Name a data set: /datasets@datasets.{split}.NAME: CLASS.")
         dataset = CombinedDataset(instantiate_datasets(self._datasets[split]))
         config = self._loaders[split]
         sampler = _build_sampler(config.sampler, dataset) or self._rank_sampler(split, config, dataset)

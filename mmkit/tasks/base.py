@@ -80,12 +80,11 @@ class TrainingTask(LightningModule):
             values: Scalars by name.
             weight: Weight of this step in the means.
         """
-        self._window_means.update(values, weight)
-        self._train_means.update(values, weight)
-        step = self.global_step
-        every = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]  (set by a connector)
+        step, every = self.global_step, self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         if step != self._logged_step and every and step % every == 0:
             self._write_window(step)
+        self._window_means.update(values, weight)
+        self._train_means.update(values, weight)
 
     def _write_window(self, step: int) -> None:
         self._logged_step = step

@@ -24,6 +24,7 @@ class TimedProgressBar(TQDMProgressBar):
         super().__init__(leave=False)
         self.interval = interval
         self._drawn_at = 0.0
+        self._finished = ""
 
     @property
     def is_disabled(self) -> bool:
@@ -50,14 +51,23 @@ class TimedProgressBar(TQDMProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
-        if self.is_disabled and not super().is_disabled:
-            epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-            values = "  ".join(f"{name} {value:.4g}" for name, value in self._losses(trainer, pl_module).items())
-            print(f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {values}", flush=True)
+        self._finished = f"epoch {trainer.current_epoch + 1}"  # printed later: the epoch's metrics are logged after this hook
 
-    def _losses(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-        validation = {name: float(value) for name, value in trainer.callback_metrics.items() if name == "val/loss"}
-        return {**getattr(pl_module, "last_train_metrics", {}), **validation}
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        self._print_finished_epoch(trainer)
+        super().on_train_epoch_start(trainer, *args)
+
+    def on_train_end(self, *args: Any) -> None:
+        self._print_finished_epoch(args[0])
+        super().on_train_end(*args)
+
+    def _print_finished_epoch(self, trainer: Trainer) -> None:
+        if self._finished and not sys.stdout.isatty() and not super().is_disabled:
+            of = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
+            metrics = sorted(trainer.callback_metrics.items())
+            values = [f"{name} {value:.4g}" for name, value in metrics if name.startswith("train/") or name == "val/loss"]
+            print(f"{self._finished}{of}  step {trainer.global_step}", *values, sep="  ", flush=True)
+        self._finished = ""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float | dict[str, float]]:
         return {name.partition("/")[2]: value for name, value in getattr(pl_module, "last_train_metrics", {}).items()}
