@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class DefaultDataCollator:
         return batch
 
 
+# Shapes: B examples, M of them with a certain key.
 def collate_example_list(examples: Sequence[Example]) -> dict[str, Any]:
     """Collate examples of which each may have other keys.
 
@@ -69,59 +71,58 @@ def collate_example_list(examples: Sequence[Example]) -> dict[str, Any]:
     ids_B2 = torch.tensor([_ids(example) for example in examples], dtype=torch.long)
     batch: dict[str, Any] = {}
     example_ids: dict[str, Tensor] = {}
-    for key in dict.fromkeys(key for example in examples for key in example):
+    for key in dict.fromkeys(chain.from_iterable(examples)):
         if key in _ID_KEYS:
             continue
         rows = [row for row, example in enumerate(examples) if key in example]
-        everywhere = len(rows) == len(examples)
-        batch[key] = _collate(key, [examples[row][key] for row in rows], [examples[row] for row in rows])
-        example_ids[key] = ids_B2 if everywhere else ids_B2[rows]
-    return batch | {EXAMPLE_IDS_KEY: example_ids, DATASET_INDEX_KEY: ids_B2[:, 0], EXAMPLE_INDEX_KEY: ids_B2[:, 1]}
+        owners = examples if len(rows) == len(examples) else [examples[row] for row in rows]
+        batch[key] = _collate(key, [example[key] for example in owners], owners)
+        example_ids[key] = ids_B2 if owners is examples else ids_B2[rows]
+    dataset_index_B, example_index_B = ids_B2.T.contiguous()
+    return batch | {EXAMPLE_IDS_KEY: example_ids, DATASET_INDEX_KEY: dataset_index_B, EXAMPLE_INDEX_KEY: example_index_B}
 
 
-def _ids(example: Example) -> tuple[int, int]:
-    for key in (DATASET_INDEX_KEY, EXAMPLE_INDEX_KEY):
-        if not isinstance(example.get(key), numbers.Integral):
+def _ids(example: Mapping[str, Any]) -> tuple[int, int]:
+    ids = example.get(DATASET_INDEX_KEY), example.get(EXAMPLE_INDEX_KEY)
+    for key, value in zip((DATASET_INDEX_KEY, EXAMPLE_INDEX_KEY), ids, strict=True):
+        if type(value) is not int and not isinstance(value, numbers.Integral):  # the first is much faster
             raise ValueError(
-                f"Every example needs an integer `{key}`, got {_describe(example[key]) if key in example else 'none'} in "
+                f"Every example needs an integer `{key}`, got {_describe(value) if key in example else 'none'} in "
                 f"{_where(example)}. The data set sets `example_index`; wrap it in `CombinedDataset` for `dataset_index`."
             )
-    return example[DATASET_INDEX_KEY], example[EXAMPLE_INDEX_KEY]
+    return ids  # pyright: ignore[reportReturnType]
 
 
-def _collate(key: str, values: list[Any], examples: list[Example]) -> Any:
-    kinds = {_kind(value) for value in values}
-    if len(kinds) > 1 or type(None) in kinds:
-        raise _mismatch(key, values, examples)
-    first = values[0]
+def _collate(key: str, values: list[Any], owners: Sequence[Example]) -> Any:
+    types, first = set(map(type, values)), values[0]
     if isinstance(first, Tensor | np.ndarray):
+        if len(types) > 1 or len({value.dtype for value in values}) > 1:  # stacking would promote
+            raise _mismatch(key, values, owners)
         try:
             return default_collate(values)  # stacks straight into shared memory in a worker
-        except RuntimeError as error:
-            raise _mismatch(key, values, examples) from error
+        except (RuntimeError, TypeError) as error:
+            raise _mismatch(key, values, owners) from error
+    if all(issubclass(kind, numbers.Number) for kind in types):
+        return torch.tensor(values)
+    if len(types) > 1 or first is None:
+        raise _mismatch(key, values, owners)
     if isinstance(first, Mapping):
         if any(value.keys() != first.keys() for value in values):
-            raise _mismatch(key, values, examples)
-        return {k: _collate(f"{key}.{k}", [value[k] for value in values], examples) for k in first}
-    if isinstance(first, numbers.Number):
-        return torch.tensor(values)
+            raise _mismatch(key, values, owners)
+        return {k: _collate(f"{key}.{k}", [value[k] for value in values], owners) for k in first}
     return values
 
 
-def _kind(value: Any) -> Any:
-    return value.dtype if isinstance(value, Tensor | np.ndarray) else type(value)
-
-
-def _mismatch(key: str, values: list[Any], examples: list[Example]) -> ValueError:
+def _mismatch(key: str, values: list[Any], owners: Sequence[Example]) -> ValueError:
     """Name the first value that is None or unlike the first one."""
     found = [_describe(value) for value in values]
     if "None" in found:
-        where = _where(examples[found.index("None")])
+        where = _where(owners[found.index("None")])
         return ValueError(f"{key!r} is None in {where}. Leave the key out of an example that lacks it.")
     odd = next((i for i, description in enumerate(found) if description != found[0]), 0)
     return ValueError(
-        f"The values of {key!r} do not form one batch: {found[0]} in {_where(examples[0])}, "
-        f"but {found[odd]} in {_where(examples[odd])}. Bring them to one shape and dtype in the data set."
+        f"The values of {key!r} do not form one batch: {found[0]} in {_where(owners[0])}, "
+        f"but {found[odd]} in {_where(owners[odd])}. Bring them to one shape and dtype in the data set."
     )
 
 
@@ -133,7 +134,7 @@ def _describe(value: Any) -> str:
     return "None" if value is None else type(value).__name__
 
 
-def _where(example: Example) -> str:
+def _where(example: Mapping[str, Any]) -> str:
     return f"data set {example.get(DATASET_INDEX_KEY)}, example {example.get(EXAMPLE_INDEX_KEY)}"
 
 
