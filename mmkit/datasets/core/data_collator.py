@@ -101,6 +101,8 @@ def _collate(key: str, values: list[Any], owners: Sequence[Example]) -> Any:
         try:
             return default_collate(values)  # stacks straight into shared memory in a worker
         except (RuntimeError, TypeError) as error:
+            if len({value.shape for value in values}) == 1:  # not the values' fault, e.g. no shared memory left
+                raise
             raise _mismatch(key, values, owners) from error
     if all(issubclass(kind, numbers.Number) for kind in types):
         return torch.tensor(values)
