@@ -10,20 +10,21 @@ from mmkit.conf.store import external_store
 # Shapes: B batch, N tokens, H heads, D embedding dim, K = D / H.
 
 
-def attention_mask(mask_BN: Tensor | None, causal: bool, num_tokens: int) -> Tensor | None:
+def attention_mask(mask_BN: Tensor | None, causal: bool = False) -> Tensor | None:
     """Which key each query may see, as ``scaled_dot_product_attention`` takes it: (B, 1, 1 or N, N), or None for all.
 
     Args:
         mask_BN: Nonzero where a token is real; None if all are.
         causal: Whether a query sees only itself and earlier keys.
-        num_tokens: N.
     """
     if mask_BN is None:
         return None
-    visible_B11N = mask_BN.bool()[:, None, None, :]
-    if not causal:
-        return visible_B11N
-    return visible_B11N & torch.ones(num_tokens, num_tokens, dtype=torch.bool, device=mask_BN.device).tril()
+    visible = mask_BN.bool()[:, None, None, :]
+    if causal:
+        num_tokens = mask_BN.shape[1]
+        visible = visible & torch.ones(num_tokens, num_tokens, dtype=torch.bool, device=mask_BN.device).tril()
+    # a query that sees nothing (empty text, padding on the left) would be NaN in some kernels: let it see all, nobody reads it
+    return visible | ~visible.any(dim=-1, keepdim=True)
 
 
 @external_store(group="modules/layers")
@@ -57,7 +58,7 @@ class Attention(nn.Module):
             mask_BN: Nonzero where a token is real; the others are seen by nobody, and what they return means nothing.
         """
         q_BHNK, k_BHNK, v_BHNK = self.qkv(x_BND).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = attention_mask(mask_BN, self.causal, x_BND.shape[1])
+        mask = attention_mask(mask_BN, self.causal)
         mixed_BHNK = F.scaled_dot_product_attention(
             q_BHNK,
             k_BHNK,

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmkit.conf.store import external_store
+from mmkit.modules.layers.attention import attention_mask
 from mmkit.modules.layers.mlp import MLP
 
 
@@ -125,7 +126,7 @@ class AttentionPool(nn.Module):
         """
         q_1H1K = self.to_query(self.query).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k_BHNK, v_BHNK = self.to_key_value(x_BND).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if mask_BN is None else mask_BN.bool()[:, None, None, :]
-        mixed_BH1K = F.scaled_dot_product_attention(q_1H1K.expand(len(x_BND), -1, -1, -1), k_BHNK, v_BHNK, attn_mask=mask)
+        q_BH1K = q_1H1K.expand(len(x_BND), -1, -1, -1)
+        mixed_BH1K = F.scaled_dot_product_attention(q_BH1K, k_BHNK, v_BHNK, attn_mask=attention_mask(mask_BN))
         x_BD = self.proj(mixed_BH1K.flatten(1))
         return x_BD + self.mlp(self.norm(x_BD))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmkit.datasets.masking import BlockwisePatchMaskGenerator, IJEPAMaskGenerator
 from mmkit.modules.encoders import VisionTransformer
 from mmkit.modules.layers import ImageNormalize
 
@@ -74,6 +75,16 @@ def test_indices_give_the_visible_patches_and_booleans_zeros_elsewhere() -> None
     assert torch.allclose(whole[0, [1, 2]], context[0])
     assert torch.allclose(whole[1, [0, 3]], context[1])
     assert not whole[0, [0, 3]].any()
+
+
+def test_masks_of_i_jepa_and_of_blocks_are_understood() -> None:
+    encoder = VisionTransformer(image_size=32, patch_size=4, width=8, depth=1, num_heads=2, pooling="none")
+    image, generator = images(height=32, width=32), torch.Generator().manual_seed(0)
+    masks = IJEPAMaskGenerator(input_size=32, patch_size=4)(2, generator)
+    context = encode(encoder, image, masks.context_indices)
+    assert torch.allclose(encode(encoder, image, ~masks.context)[masks.context], context.flatten(0, 1))
+    hidden = BlockwisePatchMaskGenerator(input_size=8, num_masking_patches=30)(2, generator)
+    assert torch.equal(encode(encoder, image, hidden).any(dim=-1), ~hidden)
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,20 @@ def test_attention_equals_a_naive_loop(causal: bool, mask: list | None) -> None:
     np.testing.assert_allclose(layer(x_BND, mask_BN).detach(), naive_attention(layer, x_BND, mask_BN), atol=1e-12)
 
 
-def test_an_example_without_real_tokens_gives_finite_numbers() -> None:
-    mask = torch.tensor([[1, 1], [0, 0]])
-    assert Attention(4, 2)(torch.randn(2, 2, 4), mask).isfinite().all()
+@pytest.mark.parametrize("causal", [False, True], ids=["bidirectional", "causal"])
+def test_an_example_without_real_tokens_gives_finite_numbers(causal: bool) -> None:
+    layer, x_BND = Attention(4, 2, causal=causal), torch.randn(2, 2, 4, requires_grad=True)
+    out = layer(x_BND, torch.tensor([[0, 1], [0, 0]]))
+    out.sum().backward()
+    assert out.isfinite().all()
+    assert x_BND.grad is not None
+    assert x_BND.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["bidirectional", "causal"])
+def test_padding_on_the_left_does_not_change_real_tokens(causal: bool) -> None:
+    layer, x_BND = Attention(4, 2, causal=causal).double(), torch.randn(1, 5, 4, dtype=torch.float64)
+    assert torch.allclose(layer(x_BND, torch.tensor([[0, 0, 1, 1, 1]]))[:, 2:], layer(x_BND[:, 2:]))
 
 
 def test_dropout_acts_only_while_training() -> None:
