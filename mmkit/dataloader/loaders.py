@@ -63,11 +63,11 @@ class ConfiguredData(LightningDataModule):
         return DistributedEvalSampler(dataset, **rank)  # pyright: ignore[reportArgumentType]
 
 
-def instantiate_datasets(config: DictConfig) -> list[Dataset]:
+def instantiate_datasets(config: DictConfig) -> dict[str, Dataset]:
     """Build one data set, or several from a mapping of names to configs; entries set to null are left out."""
     if "_target_" in config:
-        return [instantiate(config)]
-    return [instantiate(entry) for entry in config.values() if entry is not None]
+        return {"": instantiate(config)}
+    return {str(name): instantiate(entry) for name, entry in config.items() if entry is not None}
 
 
 def _build_sampler(config: DictConfig | None, dataset: Dataset) -> Any:
