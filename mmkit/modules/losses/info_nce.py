@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmkit.modules.losses.tiles import at_least_float32, fits_one_tile, logit_tiles, without_autocast
+from mmkit.modules.losses.tiles import at_least_float32, logit_tiles, made_at_once, without_autocast
 
 
 # Shapes: M rows of a, K rows of b, D embedding dim, P positive pairs, T rows of a tile.
@@ -55,7 +55,7 @@ def _info_nce(
 ) -> tuple[Tensor, Tensor]:
     with without_autocast(a_MD.device):
         a_MD, b_KD, scale = at_least_float32(a_MD), at_least_float32(b_KD), at_least_float32(logit_scale).reshape(())
-        terms = _dense_terms if fits_one_tile(a_MD, b_KD) else _TiledTerms.apply
+        terms = _dense_terms if made_at_once(a_MD, b_KD) else _TiledTerms.apply
         positive_P, negatives_M, negatives_K, softplus_sum = terms(a_MD, b_KD, scale, rows_P, columns_P, with_softplus)
         to_columns_P, to_rows_P = negatives_M[rows_P] - positive_P, negatives_K[columns_P] - positive_P
         return (F.softplus(to_columns_P).mean() + F.softplus(to_rows_P).mean()) / 2, softplus_sum
@@ -140,17 +140,15 @@ def _tiled_gradients(
     grad_a_MD, grad_b_KD, grad_scale = torch.empty_like(a_MD), torch.zeros_like(b_KD), torch.zeros_like(scale)
     for tile in logit_tiles(a_MD, b_KD, scale, rows_P, columns_P):
         logits_TK, grad_TK = tile.logits_TK, tile.scratch_TK
-        softplus_TK = None
-        if with_softplus:
-            dots_TK = logits_TK / scale
-            softplus_TK = dots_TK.sigmoid().mul_(grad_softplus / scale)
-            grad_scale -= softplus_TK.flatten() @ dots_TK.flatten()  # the dot products do not depend on the scale
+        sigmoid_TK = (logits_TK / scale).sigmoid_() if with_softplus else None
+        if sigmoid_TK is not None:  # the dot products do not depend on the scale: take off what is added for it below
+            grad_scale -= (sigmoid_TK.flatten() @ logits_TK.flatten()) * grad_softplus / scale**2
         logits_TK[tile.positive_index] = -torch.inf
         torch.sub(logits_TK, negatives_M[tile.rows, None], out=grad_TK).exp_().mul_(grad_M[tile.rows, None])
         grad_TK.addcmul_(logits_TK.sub_(negatives_K).exp_(), grad_K)
         grad_TK[tile.positive_index] = grad_P[tile.positives]
-        if softplus_TK is not None:
-            grad_TK += softplus_TK
+        if sigmoid_TK is not None:
+            grad_TK.addcmul_(sigmoid_TK, grad_softplus / scale)
         grad_b_KD.addmm_(grad_TK.T, tile.scaled_TD)
         grad_a_TD = torch.mm(grad_TK, b_KD, out=grad_a_MD[tile.rows])
         grad_scale += (grad_a_TD * a_MD[tile.rows]).sum()  # the logits are linear in the scale
