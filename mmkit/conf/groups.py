@@ -6,7 +6,7 @@ from importlib import import_module
 GROUP_MODULES = {
     "data": "mmkit.datasets.recipes",
     "dataloader/sampler": "mmkit.dataloader.sampler",
-    "datasets": "mmkit.datasets",
+    "datasets": "mmkit.datasets.encoded",  # the package itself stays light, for `mmkit data`
     "datasets/masking": "mmkit.datasets.masking",
     "datasets/tokenizers": "mmkit.datasets.tokenizers",
     "datasets/transforms": "mmkit.datasets.transforms",
