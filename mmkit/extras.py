@@ -1,6 +1,7 @@
 """Optional packages: imported when a component needs them, reported in one line when they are absent."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
@@ -31,6 +32,24 @@ def require(module: str, extra: str, needed_by: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise MissingExtraError(f"{needed_by} needs `pip install mmkit[{extra}]` (package {package!r} is missing).") from error
+
+
+def resolve_location(name: str) -> str:
+    """The directory that ``pkg://package/folder`` names, any other name as it is.
+
+    Raises:
+        ValueError: The package is not installed or has no such folder.
+    """
+    if not name.startswith("pkg://"):
+        return name
+    package, _, folder = name.removeprefix("pkg://").partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"{name!r} lies in the package {package!r}, which is not installed.")
+    directory = Path(spec.origin).parent / folder
+    if not directory.is_dir():
+        raise ValueError(f"The package {package!r} has no folder {folder!r} ({name!r} was given).")
+    return str(directory)
 
 
 class _TorchvisionRepair:

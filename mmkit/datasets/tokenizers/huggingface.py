@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmkit.conf.store import external_store
 from mmkit.datasets.tokenizers.base import TextTokenizer
-from mmkit.extras import require
+from mmkit.extras import require, resolve_location
 
 
 # A folder with a `tokenizer.json` alone does not say which token pads and which masks; these are the names in use.
@@ -24,7 +24,7 @@ class HFTokenizer(TextTokenizer):
     """Tokenize with a tokenizer of Hugging Face transformers.
 
     Args:
-        model_name_or_path: Name on the hub, or a local folder; a folder that holds only ``tokenizer.json`` is enough.
+        model_name_or_path: Name on the hub, ``pkg://package/folder``, or a local folder; a folder that holds only ``tokenizer.json`` is enough.
         max_length: Most tokens of a text; default: what the tokenizer itself states, if anything.
         padding: See :class:`TextTokenizer`. Padding is on the right, whatever the tokenizer prefers.
         truncation: See :class:`TextTokenizer`.
@@ -82,6 +82,7 @@ def load_hf_tokenizer(model_name_or_path: str, tokenizer_kwargs: dict[str, Any])
     Raises:
         FileNotFoundError: If a path is given (it starts with ``/``, ``.`` or ``~``) and there is no such folder.
     """
+    model_name_or_path = resolve_location(model_name_or_path)
     path = Path(model_name_or_path).expanduser()
     if model_name_or_path.startswith((os.sep, ".", "~")) and not path.is_dir():
         raise FileNotFoundError(f"HFTokenizer: there is no folder {model_name_or_path!r}.")

@@ -1,34 +1,12 @@
 """Loading Hugging Face models from the hub, a directory or an inline configuration."""
 
 import difflib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmkit.extras import require
-
-
-PACKAGE_PREFIX = "pkg://"
-
-
-def resolve_location(name: str) -> str:
-    """The directory that ``pkg://package/folder`` names, any other name as it is.
-
-    Raises:
-        ValueError: The package is not installed or has no such folder.
-    """
-    if not name.startswith(PACKAGE_PREFIX):
-        return name
-    package, _, folder = name.removeprefix(PACKAGE_PREFIX).partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise ValueError(f"{name!r} lies in the package {package!r}, which is not installed.")
-    directory = Path(spec.origin).parent / folder
-    if not directory.is_dir():
-        raise ValueError(f"The package {package!r} has no folder {folder!r} ({name!r} was given).")
-    return str(directory)
+from mmkit.extras import require, resolve_location
 
 
 def load_model(model_class: Any, name: str | None, config: dict[str, Any] | None, pretrained: bool, needed_by: str) -> Any:
