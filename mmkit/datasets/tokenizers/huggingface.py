@@ -24,7 +24,8 @@ class HFTokenizer(TextTokenizer):
     """Tokenize with a tokenizer of Hugging Face transformers.
 
     Args:
-        model_name_or_path: Name on the hub, ``pkg://package/folder``, or a local folder; a folder that holds only ``tokenizer.json`` is enough.
+        model_name_or_path: Name on the hub, ``pkg://package/folder``, or a local folder, for which
+            a ``tokenizer.json`` is enough.
         max_length: Most tokens of a text; default: what the tokenizer itself states, if anything.
         padding: See :class:`TextTokenizer`. Padding is on the right, whatever the tokenizer prefers.
         truncation: See :class:`TextTokenizer`.

