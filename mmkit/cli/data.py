@@ -1,0 +1,88 @@
+"""``mmkit data``: the data sets that recipes make."""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mmkit.conf.projects import find_projects
+from mmkit.datasets.cache import cache_root
+from mmkit.datasets.preparation import prepare
+from mmkit.datasets.recipes import Recipe, find_recipe, registered_recipes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``list``, ``prepare`` and ``path``."""
+    commands = parser.add_subparsers(metavar="ACTION", required=True)
+    commands.add_parser("list", help="the data sets there are, and which are prepared").set_defaults(run=list_data)
+    preparing = commands.add_parser("prepare", help="make a data set; does nothing if it is there")
+    preparing.add_argument("name", metavar="NAME")
+    preparing.add_argument("--sets", metavar="SELECTION", help="which of its sources to use; `mmkit data list` shows them")
+    preparing.add_argument("--force", action="store_true", help="make it again")
+    preparing.set_defaults(run=prepare_data)
+    locating = commands.add_parser("path", help="print the folder of a prepared data set")
+    locating.add_argument("name", metavar="NAME")
+    locating.add_argument("--sets", metavar="SELECTION", help="default: the largest that is prepared")
+    locating.set_defaults(run=print_path)
+
+
+def list_data(_: argparse.Namespace) -> None:
+    """Print a table of the data sets and their selections."""
+    import_recipes()
+    recipes = registered_recipes()
+    console = Console(highlight=False)
+    if not recipes:
+        console.print("No data sets found. A project brings one with a module recipe.py beside its configs folder.")
+        return
+    console.print(_table(recipes))
+    console.print(f"Prepared data lies in {cache_root()} (set by MMKIT_DATA).", markup=False, soft_wrap=True)
+
+
+def prepare_data(arguments: argparse.Namespace) -> None:
+    """Prepare one data set."""
+    import_recipes()
+    prepare(find_recipe(arguments.name), arguments.sets, arguments.force)
+
+
+def print_path(arguments: argparse.Namespace) -> None:
+    """Print where a data set lies, and nothing else."""
+    import_recipes()
+    print(find_recipe(arguments.name).locate(arguments.sets))
+
+
+def import_recipes() -> None:
+    """Import the module ``recipe`` of every project in the current directory and beside mmkit."""
+    for project in find_projects():
+        if not (project.configs.parent / "recipe.py").is_file():
+            continue
+        _import_from(project.root)
+        module = ".".join([*project.package.split(".")[:-1], "recipe"])
+        try:
+            import_module(module)
+        except ImportError as error:  # another project's recipe can still be used
+            print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {error}", file=sys.stderr)
+
+
+def _import_from(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _table(recipes: list[Recipe]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("data set", "selection", "prepared", "what it is"):
+        table.add_column(header)
+    for recipe in recipes:
+        table.add_row(recipe.name, "", "" if recipe.choices else _state(recipe, ""), recipe.summary)
+        for sets, description in recipe.choices.items():
+            table.add_row("", sets, _state(recipe, sets), description)
+    return table
+
+
+def _state(recipe: Recipe, sets: str) -> str:
+    if recipe.problem(sets) is None:
+        return "yes"
+    return "damaged" if recipe.folder(sets).exists() else "no"

@@ -1,0 +1,45 @@
+"""``mmkit``: the commands that are not runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import mmkit
+from mmkit.errors import MMKitError
+
+
+# Each command is a module of mmkit.cli with `add_arguments(parser)` and `run(arguments)`, imported when it is typed.
+COMMANDS = {
+    "data": "prepare data sets and say where they lie",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``mmkit``; exits with 0, or 2 for wrong usage, 3 for refused data, 130 after Ctrl-C."""
+    raise SystemExit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser(argv).parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except MMKitError as error:
+        print(f"mmkit: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nmmkit: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mmkit", description="Commands that are not runs; experiments run with mmkit_run.")
+    parser.add_argument("--version", action="version", version=f"mmkit {mmkit.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        if argv and argv[0] == name:
+            import_module(f"mmkit.cli.{name}").add_arguments(command)
+    return parser

@@ -1,0 +1,1 @@
+"""Contrastive pretraining on emoji: their pictures and what they are called."""
