@@ -82,14 +82,14 @@ class FreeTextSearch(Gallery):
         top_k: Number of images.
     """
 
-    def __init__(self, query: str, path: str, tokenizer: Any, encoder: Any = None, top_k: int = 10) -> None:
+    def __init__(self, query: str, path: str, tokenizer: Any, encoder: nn.Module | None = None, top_k: int = 10) -> None:
         super().__init__()
         self.queries = [text.strip() for text in query.split("|") if text.strip()]
         if not self.queries:
             raise ValueError("query is empty. Give the text to look for: 'query=\"something to drink\"'.")
         self.path = path
         self.tokenizer = tokenizer
-        self.encoder = encoder
+        self.encoder: nn.Module | None = encoder
         self.top_k = top_k
 
     def draw(self, pl_module: TrainingTask, dataset: Any, images_ND: Tensor, texts_ND: Tensor, ids_N2: Tensor) -> None:
