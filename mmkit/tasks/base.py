@@ -49,6 +49,26 @@ class TrainingTask(LightningModule):
         self._evaluation_means = RunningMeans()
         self._logged_step = 0
 
+    def encode(self, inputs: Mapping[str, Any], modality: str) -> Tensor:
+        """Embed one modality; tasks define it whose evaluation tasks embed something beside the batch, e.g. class names.
+
+        Args:
+            inputs: Tensors by name; those of ``modality`` are read.
+            modality: Name of the modality.
+
+        Returns:
+            Embeddings of shape (B, D).
+        """
+        raise NotImplementedError(f"{type(self).__name__} embeds no single modality. Define encode(inputs, modality) in it.")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let a checkpoint be evaluated with other evaluation tasks than it was trained with."""
+        saved, prefix = checkpoint["state_dict"], "evaluation_tasks."
+        own = {name: value for name, value in self.state_dict().items() if name.startswith(prefix)}
+        for name in [name for name in saved if name.startswith(prefix) and name not in own]:
+            del saved[name]
+        saved.update({name: value for name, value in own.items() if name not in saved})
+
     # Optimization
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

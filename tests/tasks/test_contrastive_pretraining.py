@@ -259,6 +259,26 @@ def test_checkpoint_loads_under_weights_only_and_holds_no_partials(trainer, tmp_
     assert other.global_step == 8
 
 
+def test_a_checkpoint_is_evaluated_with_other_evaluation_tasks(trainer, tmp_path):
+    class WithState(Counting):
+        def __init__(self):
+            super().__init__()
+            self.probe = nn.Linear(2, 2)
+
+    trained, runner = make_task(evaluation_tasks={"old": {"task": WithState()}}), trainer()
+    runner.fit(trained, loader())
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    fresh = make_task(evaluation_tasks={"new": {"task": WithState()}})
+    trainer().validate(fresh, loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True, verbose=False)
+    weight = "model.encoders.rgb.linear.weight"
+    assert torch.equal(fresh.state_dict()[weight], trained.state_dict()[weight])
+
+
+def test_a_task_that_encodes_nothing_alone_says_so():
+    with pytest.raises(NotImplementedError, match="LogsBatchNumbers embeds no single modality"):
+        LogsBatchNumbers().encode({}, "rgb")
+
+
 class Memory(Logger):
     name, version = "memory", 0
 
