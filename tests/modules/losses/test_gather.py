@@ -9,6 +9,9 @@ import torch
 from mmkit.modules.losses import ContrastiveLoss
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     """What two processes with 3 and 2 rows, of which the second has no text, computed together; and their batch."""
