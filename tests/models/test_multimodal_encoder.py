@@ -41,17 +41,17 @@ def test_a_shared_encoder_sees_each_modality_under_the_name_it_reads():
         def forward(self, inputs):
             return (inputs["text"] * inputs["text_attention_mask"],)
 
-    Modalities.register_modality("text_fr")
-    model = MultimodalEncoder({"text": Masked("text")}, modality_module_mapping={"text_fr": {"encoder_key": "text"}})
+    Modalities.register_modality("subtitle")
+    model = MultimodalEncoder({"text": Masked("text")}, modality_module_mapping={"subtitle": {"encoder_key": "text"}})
     batch = {
         "text": torch.ones(2, 3),
         "text_attention_mask": torch.ones(2, 3),
-        "text_fr": torch.full((2, 3), 5.0),
-        "text_fr_attention_mask": torch.tensor([[1.0, 0, 0], [1, 1, 0]]),
+        "subtitle": torch.full((2, 3), 5.0),
+        "subtitle_attention_mask": torch.tensor([[1.0, 0, 0], [1, 1, 0]]),
     }
     out = model(batch)
     assert out["text_embedding"].sum() == 6
-    assert out["text_fr_embedding"].tolist() == [[5, 0, 0], [5, 5, 0]]
+    assert out["subtitle_embedding"].tolist() == [[5, 0, 0], [5, 5, 0]]
 
 
 def test_two_modalities_can_share_a_head():
