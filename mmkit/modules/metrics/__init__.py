@@ -10,11 +10,13 @@ from mmkit.modules.metrics.retrieval import (
     retrieval_ranks,
 )
 from mmkit.modules.metrics.retrieval_recall import RetrievalRecallAtK
+from mmkit.modules.metrics.top_k_accuracy import TopKAccuracy
 
 
 __all__ = [
     "RetrievalRanks",
     "RetrievalRecallAtK",
+    "TopKAccuracy",
     "chance_hit_rate",
     "first_ranks",
     "mean_average_precision",
