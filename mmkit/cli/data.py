@@ -67,8 +67,9 @@ def import_recipes() -> None:
 
 
 def _import_from(folder: Path) -> None:
+    """Let modules be imported from a folder; the current directory comes first, as with ``python -m``."""
     if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+        sys.path.insert(0 if folder == Path.cwd() else len(sys.path), str(folder))
 
 
 def _table(recipes: list[Recipe]) -> Table:
