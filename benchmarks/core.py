@@ -1,4 +1,4 @@
-"""Compare the data core with the obvious way to write it: ``python benchmarks/core.py [matching] [collation]``.
+"""Compare the data core with the obvious way to write it: ``python benchmarks/core.py [matching] [collation] [retrieval]``.
 
 Both sides run in one process and take turns. A table shows the median CPU time of a call, the most memory that one call
 adds, and the ratio of the other side to ours: above 1 is in our favour.
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from mmkit.datasets.core import CombinedDataset, Example, collate_example_list, find_matching_indices
@@ -82,10 +84,31 @@ def collation() -> Iterator[Case]:
     yield Case("both", *both, per=batch_size)
 
 
+def retrieval() -> Iterator[Case]:
+    """Recall at 1, 5 and 10 in one pass over chunks, beside the whole similarity matrix and one pass for each k."""
+    from mmkit.modules.metrics import recall_at_k, retrieval_ranks  # torchmetrics takes seconds to import
+
+    generator, top_k = torch.Generator().manual_seed(0), [1, 5, 10]
+    for size in (1000, 5000, 20000):
+        query = torch.randn(size, 512, generator=generator)
+        target = query + 3 * torch.randn(size, 512, generator=generator)
+        ids = torch.stack([torch.zeros(size, dtype=torch.long), torch.arange(size)], dim=1)
+
+        def ours(query: Tensor = query, target: Tensor = target, ids: Tensor = ids) -> Tensor:
+            return recall_at_k(retrieval_ranks(query, target, ids, ids), top_k).mean(0)
+
+        def other(query: Tensor = query, target: Tensor = target, ids: Tensor = ids) -> Tensor:
+            similarities = F.normalize(query, dim=1) @ F.normalize(target, dim=1).T
+            return torch.stack([(similarities.topk(k).indices == ids[:, 1:]).any(1).float().mean() for k in top_k])
+
+        yield Case(f"{size} x {size}, dim 512", ours, other)
+
+
 #: The benchmarks that can be asked for by name. Each yields its cases.
 BENCHMARKS: dict[str, Callable[[], Iterator[Case]]] = {
     "matching": matching,
     "collation": collation,
+    "retrieval": retrieval,
 }
 
 
