@@ -49,6 +49,14 @@ class TrainingTask(LightningModule):
         self._evaluation_means = RunningMeans()
         self._logged_step = 0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning sets plain attributes of the module about forty times a step, and torch looks through parameters, buffers
+        # and submodules for each of them: a quarter of a millisecond.
+        if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def encode(self, inputs: Mapping[str, Any], modality: str) -> Tensor:
         """Embed one modality; tasks define it whose evaluation tasks embed something beside the batch, e.g. class names.
 
@@ -104,10 +112,10 @@ class TrainingTask(LightningModule):
         if step != self._logged_step and every and step % every == 0:
             self._write_window(step)
         self._window_means.update(values, weight)
-        self._train_means.update(values, weight)
 
     def _write_window(self, step: int) -> None:
         self._logged_step = step
+        self._train_means.add(self._window_means)
         self.last_train_metrics = {f"train/{name}": value for name, value in self._window_means.pop().items()}
         for logger in self.trainer.loggers if self.last_train_metrics else []:
             logger.log_metrics(self.last_train_metrics, step=step)

@@ -138,9 +138,11 @@ class ContrastivePretraining(TrainingTask):
             raise ValueError("Training needs a loss. Name one in the defaults list: /modules/losses@task.loss: ContrastiveLoss.")
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        losses = self._losses("train", batch, self(batch), batch_idx)
-        scale = {"logit_scale": self.logit_scale} if self.log_logit_scale.requires_grad else {}
-        self.log_step({**losses, **scale})
+        losses = self._losses("train", batch, self.model(batch), batch_idx)
+        if self.log_logit_scale.requires_grad:
+            self.log_step({**losses, "logit_scale": self.log_logit_scale.detach().exp()})
+        else:
+            self.log_step(losses)
         return losses["loss"]
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -151,8 +153,9 @@ class ContrastivePretraining(TrainingTask):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        with torch.no_grad():  # clamping in forward instead would stop the gradient at the bound for good
-            self.log_logit_scale.clamp_(max=math.log(self.max_logit_scale))
+        if self.log_logit_scale.requires_grad:
+            with torch.no_grad():  # clamping in forward instead would stop the gradient at the bound for good
+                self.log_logit_scale.clamp_(max=math.log(self.max_logit_scale))
 
     def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
         embeddings = self(batch)

@@ -34,6 +34,12 @@ class RunningMeans:
     def __bool__(self) -> bool:
         return any(weight > 0 for weight in self._weights.values())
 
+    def add(self, other: "RunningMeans") -> None:
+        """Take in everything that another one has taken in."""
+        for name, total in other._sums.items():
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+            self._weights[name] = self._weights.get(name, 0) + other._weights[name]
+
     def pop(self) -> dict[str, float]:
         """The means since the last call, as numbers; values of weight zero have no mean and are left out."""
         sums, weights = self._sums, self._weights

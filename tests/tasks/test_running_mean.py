@@ -23,6 +23,16 @@ def test_values_of_weight_zero_have_no_mean():
     assert means.pop() == {}
 
 
+def test_means_of_parts_are_the_mean_of_all():
+    whole, part = RunningMeans(), RunningMeans()
+    part.update({"loss": torch.tensor(1.0)}, weight=1)
+    whole.add(part)
+    part.pop()
+    part.update({"loss": torch.tensor(4.0)}, weight=2)
+    whole.add(part)
+    assert whole.pop() == {"loss": 3.0}
+
+
 def test_values_are_detached():
     means = RunningMeans()
     means.update({"loss": torch.ones((), requires_grad=True)})

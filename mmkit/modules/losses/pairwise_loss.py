@@ -68,9 +68,10 @@ class PairwiseLoss(nn.Module, ABC):
         matched = match_pairs(compared, example_ids, modality_loss_pairs, self.row_numbers)
         if not matched:
             self._warn_once(modality_loss_pairs)
+        loss = self.matched_loss(matched, compared, logit_scale)
         unused = [x_BD for name, x_BD in compared.items() if not any(name in pair.modalities for pair in matched)]
-        zero = zero_loss(*unused, logit_scale, *self.parameters())  # nobody's gradient is None: other ranks may have one
-        return self.matched_loss(matched, compared, logit_scale) + zero
+        unused += [] if matched else [logit_scale, *self.parameters()]
+        return loss + zero_loss(*unused) if unused else loss  # nobody's gradient is None: other ranks may have one
 
     @abstractmethod
     def matched_loss(self, matched: Sequence[MatchedPair], embeddings: Mapping[str, Tensor], logit_scale: Tensor) -> Tensor:

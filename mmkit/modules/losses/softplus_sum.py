@@ -78,12 +78,12 @@ def _tiled_sum(
     a_MD: Tensor, b_KD: Tensor, scale: Tensor, bias: Tensor, rows_P: Tensor, columns_P: Tensor, with_grad: bool
 ) -> list[Tensor]:
     """The sum and, ``with_grad``, its gradients of ``a_MD``, ``b_KD``, ``scale`` and ``bias``."""
-    total = torch.zeros((), dtype=torch.float64, device=a_MD.device)
+    sums = []
     gradients = [torch.zeros_like(x) for x in (a_MD, b_KD, scale, bias)] if with_grad else []
     for tile in logit_tiles(a_MD, b_KD, scale, rows_P, columns_P):
         logits_TK = tile.logits_TK.add_(bias)
         logits_TK[tile.positive_index] *= -1
-        total += F.softplus(logits_TK).sum()
+        sums.append(F.softplus(logits_TK).sum())
         if not with_grad:
             continue
         grad_a_MD, grad_b_KD, grad_scale, grad_bias = gradients
@@ -94,7 +94,7 @@ def _tiled_sum(
         grad_scale += (grad_a_TD * a_MD[tile.rows]).sum()  # the logits are linear in the scale
         grad_a_TD.mul_(scale)
         grad_bias += grad_TK.sum()
-    return [total.to(a_MD.dtype), *gradients]
+    return [torch.stack(sums).sum(), *gradients]
 
 
 def self_softplus_sum(a_MD: Tensor, scale: float) -> Tensor:
@@ -116,21 +116,21 @@ class _SymmetricSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a_MD: Tensor, scale: float, with_grad: bool) -> Tensor:
-        total = torch.zeros((), dtype=torch.float64, device=a_MD.device)
+        sums = []
         grad_MD = torch.zeros_like(a_MD)
         height = min(tile_height(len(a_MD)), max(len(a_MD) // 16, 64))  # 16 blocks make only 3 % of the logits below the diagonal
         for start in range(0, len(a_MD), height):
             tile_TD, rest_RD = a_MD[start : start + height] * scale, a_MD[start:]
             logits_TR = tile_TD @ rest_RD.T
             losses_TR = F.softplus(logits_TR)
-            total += 2 * losses_TR.sum() - losses_TR[:, : len(tile_TD)].sum()
+            sums.append(2 * losses_TR.sum() - losses_TR[:, : len(tile_TD)].sum())
             if with_grad:
                 grad_TR = logits_TR.sigmoid_()
                 grad_TR[:, : len(tile_TD)] /= 2
                 grad_MD[start : start + height].addmm_(grad_TR, rest_RD, alpha=2 * scale)
                 grad_MD[start:].addmm_(grad_TR.T, tile_TD, alpha=2)
         ctx.save_for_backward(grad_MD)
-        return total.to(a_MD.dtype)
+        return torch.stack(sums).sum()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
