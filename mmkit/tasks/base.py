@@ -14,6 +14,9 @@ from mmkit.tasks.parameter_groups import weight_decay_groups
 from mmkit.tasks.running_mean import RunningMeans
 
 
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+
+
 class TrainingTask(LightningModule):
     """Base of everything that trains.
 
@@ -52,7 +55,7 @@ class TrainingTask(LightningModule):
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning sets plain attributes of the module about forty times a step, and torch looks through parameters, buffers
         # and submodules for each of them: a quarter of a millisecond.
-        if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
+        if name in self.__dict__ and type(value) in _PLAIN_TYPES:
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)

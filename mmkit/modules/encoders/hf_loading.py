@@ -1,6 +1,8 @@
 """Loading Hugging Face models from the hub, a directory or an inline configuration."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,25 @@ def load_model(model_class: Any, name: str | None, config: dict[str, Any] | None
     location = resolve_location(name)
     try:
         if pretrained:
-            return model_class.from_pretrained(location, dtype=dtype, **entries)
+            with _no_bar_for_files(location, needed_by):
+                return model_class.from_pretrained(location, dtype=dtype, **entries)
         return _from_config(model_class, _config_class(model_class).from_pretrained(location, **entries), dtype)
     except (OSError, ValueError) as error:
         raise ValueError(_cannot_load(location, needed_by, error)) from error
+
+
+@contextmanager
+def _no_bar_for_files(location: str, needed_by: str) -> Iterator[None]:
+    """Show transformers' progress bars for downloads only; reading a file takes no time."""
+    logging = require("transformers", "text", needed_by).utils.logging
+    silence = Path(location).is_dir() and logging.is_progress_bar_enabled()
+    if silence:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silence:
+            logging.enable_progress_bar()
 
 
 def _config_class(model_class: Any) -> Any:
