@@ -77,19 +77,17 @@ class FreeTextSearch(Gallery):
     Args:
         query: What to look for; several texts are separated by ``|``.
         path: Where the PNG is written.
-        tokenizer: Tokenizer of the text.
-        encoder: The frozen text encoder, where the model was trained on its features; null where the model reads tokens.
+        tokenizer: Turns texts into what the model's text encoder reads.
         top_k: Number of images.
     """
 
-    def __init__(self, query: str, path: str, tokenizer: Any, encoder: nn.Module | None = None, top_k: int = 10) -> None:
+    def __init__(self, query: str, path: str, tokenizer: Any, top_k: int = 10) -> None:
         super().__init__()
         self.queries = [text.strip() for text in query.split("|") if text.strip()]
         if not self.queries:
             raise ValueError("query is empty. Give the text to look for: 'query=\"something to drink\"'.")
         self.path = path
         self.tokenizer = tokenizer
-        self.encoder: nn.Module | None = encoder
         self.top_k = top_k
 
     def draw(self, pl_module: TrainingTask, dataset: Any, images_ND: Tensor, texts_ND: Tensor, ids_N2: Tensor) -> None:
@@ -106,8 +104,6 @@ class FreeTextSearch(Gallery):
 
     def _embed(self, pl_module: TrainingTask) -> Tensor:
         inputs = {name: value.to(pl_module.device) for name, value in self.tokenizer(self.queries).items()}
-        if self.encoder is not None:
-            inputs = {Modalities.TEXT.name: self.encoder.eval()(inputs)[0]}
         return nn.functional.normalize(pl_module.encode(inputs, Modalities.TEXT.name).float(), dim=-1)
 
 

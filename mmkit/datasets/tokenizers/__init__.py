@@ -3,7 +3,8 @@
 from mmkit.datasets.tokenizers.base import TextTokenizer
 from mmkit.datasets.tokenizers.characters import ByteTokenizer, CharacterTokenizer
 from mmkit.datasets.tokenizers.clip import CLIPTokenizer
+from mmkit.datasets.tokenizers.encoded import EncodedText
 from mmkit.datasets.tokenizers.huggingface import HFTokenizer
 
 
-__all__ = ["ByteTokenizer", "CLIPTokenizer", "CharacterTokenizer", "HFTokenizer", "TextTokenizer"]
+__all__ = ["ByteTokenizer", "CLIPTokenizer", "CharacterTokenizer", "EncodedText", "HFTokenizer", "TextTokenizer"]
