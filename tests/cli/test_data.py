@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 
-RECIPE = '''
+RECIPE = """
 import time
 
 from mmkit.conf import external_store
@@ -30,7 +30,7 @@ class Squares(Recipe):
             if preparation.sets == "slow":
                 time.sleep(60)
         return {"counts": {"squares": 10}}
-'''
+"""
 
 
 @pytest.fixture

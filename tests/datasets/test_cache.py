@@ -35,9 +35,14 @@ def test_a_failure_leaves_what_was_there_before(tmp_path, error, existing):
     if existing:
         target.mkdir()
         (target / "old").touch()
-    with pytest.raises(error), written_at_once(target) as folder:
-        (folder / "half").touch()
-        raise error
+
+    def write_half():
+        with written_at_once(target) as folder:
+            (folder / "half").touch()
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert [path.name for path in tmp_path.rglob("*")] == (["data", "old"] if existing else [])
 
 

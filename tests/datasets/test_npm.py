@@ -24,7 +24,7 @@ def registry(monkeypatch, tmp_path, archive):
     """A program ``npm`` that answers with ``archive`` and notes how it was called."""
     program = tmp_path / "bin" / "npm"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/calls\ncp {archive} .\n")
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncp {archive} .\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     return program

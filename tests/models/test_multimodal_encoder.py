@@ -33,7 +33,10 @@ def test_encoder_head_postprocessor_are_applied_in_this_order():
 def test_only_modalities_that_are_there_are_embedded():
     model = MultimodalEncoder({name: Reader(name) for name in ("rgb", "text", "audio")})
     embeddings = model({"text": torch.ones(2, 3), "audio": torch.ones(1, 3), "other": None})
-    assert {name: tuple(value.shape) for name, value in embeddings.items()} == {"text_embedding": (2, 3), "audio_embedding": (1, 3)}
+    assert {name: tuple(value.shape) for name, value in embeddings.items()} == {
+        "text_embedding": (2, 3),
+        "audio_embedding": (1, 3),
+    }
 
 
 def test_a_shared_encoder_sees_each_modality_under_the_name_it_reads():
@@ -96,10 +99,12 @@ def test_modules_that_do_not_fit_are_named(arguments, message):
 
 def test_missing_pooling_is_named():
     model = MultimodalEncoder({"rgb": Reader("rgb")})
-    with pytest.raises(ValueError, match=r"embedding of 'rgb' has the shape \(2, 5, 3\); it must be \(batch, dim\). Set the pooling"):
+    with pytest.raises(
+        ValueError, match=r"embedding of 'rgb' has the shape \(2, 5, 3\); it must be \(batch, dim\). Set the pooling"
+    ):
         model({"rgb": torch.ones(2, 5, 3)})
 
 
 def test_encoding_an_unknown_modality_lists_the_known():
-    with pytest.raises(ValueError, match="No encoder for the modality 'audio'. The model embeds: rgb"):
+    with pytest.raises(ValueError, match=r"No encoder for the modality 'audio'\. The model embeds: rgb"):
         MultimodalEncoder({"rgb": Reader("rgb")}).encode({}, "audio")

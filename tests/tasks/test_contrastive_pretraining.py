@@ -228,7 +228,7 @@ def test_scheduler_extras_reach_lightning():
         pytest.param({"lr_scheduler": {"T_max": 3}}, ValueError, r"it takes a partial, or `scheduler`", id="scheduler-keys"),
         pytest.param(
             {"evaluation_tasks": {"a": {"task": nn.Identity()}}}, TypeError,
-            r"evaluation_tasks.a.task is a Identity; it must extend mmkit.tasks.hooks.EvaluationHooks", id="not-an-evaluation-task",
+            r"evaluation_tasks.a.task is a Identity; it must extend mmkit.tasks.hooks", id="not-an-evaluation-task",
         ),
     ],
 )  # fmt: skip
