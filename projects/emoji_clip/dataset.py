@@ -31,7 +31,8 @@ class Emoji(Dataset[Example]):
     ``example_index`` is the number of the concept: all pictures and captions of one concept match each other.
 
     Args:
-        split: Concepts of which fold: ``"train"``, ``"val"`` or ``"test"``. No concept, and none of its variants, is in two.
+        split: Concepts of which fold: ``"train"``, ``"val"``, ``"test"``, or ``"all"``. No concept, and none of its variants, is
+            in two folds.
         vendors: Whose drawings: a list of names, or ``"seen"`` (all that are trained on: all but OpenMoji, or OpenMoji where
             there is no other), ``"unseen"`` (OpenMoji, where there are others), ``"gallery"`` (Noto, or OpenMoji where
             there is no other).
@@ -40,14 +41,13 @@ class Emoji(Dataset[Example]):
         views: Examples made of each picture. The captions of the 1st, 3rd, … are the concept's name; those of the 2nd, 4th, …
             another word for it, chosen by a hash of seed, picture and view.
         seed: Changes these choices.
+        name: Names what is evaluated on it; data sets that are evaluated together need different ones.
 
     Raises:
         UsageError: An unknown split, vendor, selection or language; lists the known ones.
         RefusedError: The data is not prepared, or damaged; says what to type.
     """
 
-    #: Names what is evaluated on it.
-    name = "emoji"
     zero_shot_prompt_templates = ("{}", "an emoji of {}", "a picture from the group {}")
 
     def __init__(
@@ -58,13 +58,14 @@ class Emoji(Dataset[Example]):
         captions: dict[str, str] | None = None,
         views: int = 1,
         seed: int = 0,
+        name: str = "emoji",
     ) -> None:
-        if split not in FOLDS:
-            raise UsageError(f"Emoji: unknown split {split!r}. Allowed: {', '.join(FOLDS)}.")
+        if split not in (*FOLDS, "all"):
+            raise UsageError(f"Emoji: unknown split {split!r}. Allowed: {', '.join(FOLDS)}, all.")
         if views < 1:
             raise UsageError(f"Emoji: views={views}. Use 1 or more.")
         self.folder = EmojiRecipe().locate(sets)
-        self.views, self.seed = views, seed
+        self.views, self.seed, self.name = views, seed, name
         self.concepts: list[dict[str, str]] = _read(self.folder / "concepts.json")
         self.id2label = dict(enumerate(dict.fromkeys(concept["group"] for concept in self.concepts)))
         self._group_ids = {group: index for index, group in self.id2label.items()}
@@ -74,7 +75,7 @@ class Emoji(Dataset[Example]):
         self.pictures = [
             (row, concept, vendor)
             for row, (concept, vendor) in enumerate(renderings)
-            if vendor in self.vendors and self.concepts[concept]["fold"] == split
+            if vendor in self.vendors and split in ("all", self.concepts[concept]["fold"])
         ]
         self._captions = {
             Modalities.get_modality(modality).name: _captions(self.folder, language)

@@ -18,7 +18,7 @@ EXPERIMENTS = [name for project in SHIPPED for name in project.experiments()]
 TWO_BATCHES = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=2" for stage in ("train", "val", "test"))]
 
 # What an experiment needs beside its name.
-NEEDS = {"emoji_search": ['query="something to drink"']}
+NEEDS = {"emoji_search": ['task.evaluation_tasks.search.task.query="something to drink"']}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,7 +42,7 @@ def test_where_openmoji_is_alone_it_is_trained_on(pypi_data):
 
 def test_splits_share_no_concept(pypi_data):
     concepts = {split: {concept for _, concept, _ in Emoji(split).pictures} for split in ("train", "val", "test")}
-    assert sum(map(len, concepts.values())) == len(set.union(*concepts.values())) == 1914
+    assert sum(map(len, concepts.values())) == len(set.union(*concepts.values())) == len(Emoji("all")) == 1914
 
 
 def test_every_second_view_has_another_caption(small_data):
@@ -108,7 +108,7 @@ def test_examples_own_their_pictures(small_data):
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"split": "dev"}, UsageError, "unknown split 'dev'. Allowed: train, val, test."),
+        ({"split": "dev"}, UsageError, "unknown split 'dev'. Allowed: train, val, test, all."),
         (
             {"vendors": "apple"},
             UsageError,
