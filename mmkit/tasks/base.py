@@ -29,7 +29,7 @@ class TrainingTask(LightningModule):
         loss_fn: The loss, kept as ``self.loss_fn``.
         lr_scheduler: Partial of a scheduler, called with the optimizer; or ``{"scheduler": partial, "extras": {...}}`` where
             the extras are Lightning's: ``interval``, ``frequency``, ``monitor``, ``strict``, ``name``.
-        evaluation_tasks: Evaluation tasks by name; the name is part of every logged key.
+        evaluation_tasks: Evaluation tasks by name; the name is part of every logged key. Those set to None are left out.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class TrainingTask(LightningModule):
         self.optimizer = optimizer
         self.loss_fn = loss_fn
         self.lr_scheduler = _check_lr_scheduler(lr_scheduler)
-        specs = {name: _evaluation_spec(name, spec) for name, spec in (evaluation_tasks or {}).items()}
+        specs = {name: _evaluation_spec(name, spec) for name, spec in (evaluation_tasks or {}).items() if spec is not None}
         self.evaluation_tasks = nn.ModuleDict({name: spec.task for name, spec in specs.items()})
         self._evaluation_specs = specs
         self.last_train_metrics: dict[str, float] = {}

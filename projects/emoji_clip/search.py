@@ -1,0 +1,36 @@
+"""Free-text search with a trained model: ``python -m projects.emoji_clip.search "something to drink"``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmkit.cli.run import main as mmkit_run
+
+
+def main() -> None:
+    """Run the experiment ``emoji_search`` on the newest model, or on the one that is named."""
+    parser = argparse.ArgumentParser("python -m projects.emoji_clip.search", description=__doc__)
+    parser.add_argument("query", help="what to look for; several texts are separated by |")
+    parser.add_argument("--checkpoint", type=Path, help="default: the newest one of emoji_clip under outputs/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="further overrides, as for mmkit_run")
+    arguments = parser.parse_args()
+    checkpoint = arguments.checkpoint or newest_checkpoint(Path("outputs"))
+    if checkpoint is None:
+        parser.error("there is no trained model under outputs/. Type: mmkit_run +experiment=emoji_clip")
+    overrides = [f"resume_from_checkpoint={_quoted(str(checkpoint))}", f"task.evaluation_tasks.search.task.query={_quoted(arguments.query)}"]
+    sys.argv[1:] = ["+experiment=emoji_search", *overrides, *arguments.overrides]
+    mmkit_run()
+
+
+def newest_checkpoint(outputs: Path) -> Path | None:
+    """The checkpoint of ``emoji_clip`` that was written last."""
+    return max(outputs.glob("emoji_clip/*/*/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+if __name__ == "__main__":
+    main()
