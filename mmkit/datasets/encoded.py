@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -164,14 +165,28 @@ def _update(digest: Any, name: str, tensor: Tensor) -> None:
 
 
 def _load_or_encode(root: Path, batches: _Batches, encoder: nn.Module) -> np.memmap:
-    digest = hashlib.sha256(f"1 {batches.modality} {batches.digest()} {encoder!r}".encode())
-    for name, tensor in encoder.state_dict().items():
-        _update(digest, name, tensor)
+    digest = hashlib.sha256(f"2 {batches.modality} {batches.digest()} {digest_of_encoder(encoder)}".encode())
     folder = root / digest.hexdigest()[:32]
     with locked(folder):
         if not _is_whole(folder):
             _write(folder, _encode(batches, encoder))
     return np.load(folder / "features.npy", mmap_mode="r")
+
+
+def digest_of_encoder(encoder: nn.Module) -> str:
+    """Digest of all that an encoder's output depends on: layers, their settings, parameters and buffers.
+
+    Buffers outside the state dict, such as the constants of a normalisation, and settings that are not printed, such as the
+    kind of pooling, change the output, too.
+    """
+    digest = hashlib.sha256(repr(encoder).encode())
+    for name, module in encoder.named_modules():
+        settings = {key: value for key, value in sorted(vars(module).items()) if isinstance(value, str | int | float | None)}
+        settings.pop("training")  # encoders are put into evaluation mode
+        digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {settings}".encode())
+    for name, tensor in chain(encoder.named_parameters(), encoder.named_buffers()):
+        _update(digest, name, tensor)
+    return digest.hexdigest()
 
 
 @torch.no_grad()

@@ -143,3 +143,23 @@ def test_mistakes_are_named(tmp_path):
 def test_features_are_read_from_a_memory_map(tmp_path):
     encoded, _ = encode(tmp_path)
     assert isinstance(encoded._features["rgb"], np.memmap)
+
+
+class Scaled(nn.Module):
+    """Averages pictures; what changes its output is neither a parameter nor printed."""
+
+    def __init__(self, scale=1.0, pooling="mean"):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.pooling = pooling
+
+    def forward(self, inputs):
+        x_BP = inputs["rgb"].float().flatten(1) * self.scale
+        return (getattr(x_BP, self.pooling)(1, keepdim=True),)
+
+
+@pytest.mark.parametrize("change", [{"scale": 2.0}, {"pooling": "sum"}], ids=["buffer_outside_the_state_dict", "setting"])
+def test_everything_that_changes_the_output_makes_new_features(tmp_path, change):
+    before, after = (EncodedDataset(Pairs(), {"rgb": Scaled(**given)}, cache_dir=str(tmp_path)) for given in ({}, change))
+    assert before[1]["rgb"].item() == 1
+    assert after[1]["rgb"].item() == {"scale": 2, "pooling": 12}[next(iter(change))]
