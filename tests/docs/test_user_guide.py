@@ -71,3 +71,11 @@ def test_the_guide_lists_every_group():
 
     table = GUIDE.read_text().partition("## What is there already")[2]
     assert [group for group in GROUP_MODULES if f"`{group}`" not in table and group != "data"] == []
+
+
+def test_the_experiment_of_the_readme_runs(folder):
+    text = (GUIDE.parents[1] / "README.md").read_text()
+    (yaml,) = [body for language, _, body in BLOCK.findall(text) if language == "yaml"]
+    (folder / "my_project" / "configs" / "experiment" / "readme.yaml").write_text(yaml)
+    done = type_in("mmkit_run +experiment=readme trainer.max_steps=1", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
