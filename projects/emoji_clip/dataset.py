@@ -48,7 +48,14 @@ class Emoji(Dataset[Example]):
         RefusedError: The data is not prepared, or damaged; says what to type.
     """
 
-    zero_shot_prompt_templates = ("{}", "an emoji of {}", "a picture from the group {}")
+    zero_shot_prompt_templates = (
+        "{}",
+        "{} emoji",
+        "a picture of {}",
+        "something to do with {}",
+        "one of the {}",
+        "related to {}",
+    )
 
     def __init__(
         self,
