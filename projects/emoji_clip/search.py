@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("query", help="what to look for; several texts are separated by |")
     parser.add_argument("--checkpoint", type=Path, help="default: the newest one of emoji_clip under outputs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="further overrides, as for mmkit_run")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     checkpoint = arguments.checkpoint or newest_checkpoint(Path("outputs"))
     if checkpoint is None:
         parser.error("there is no trained model under outputs/. Type: mmkit_run +experiment=emoji_clip")
