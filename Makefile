@@ -10,7 +10,6 @@ demo: .venv/demo.done
 	$(BIN)/mmkit_run +experiment=emoji_clip
 
 test: .venv/test.done
-	$(BIN)/mmkit data prepare emoji --sets pypi
 	$(BIN)/python -m pytest -n 2
 
 .venv/demo.done: pyproject.toml constraints.txt | .venv

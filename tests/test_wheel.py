@@ -31,6 +31,7 @@ def test_the_wheel_holds_configs_and_projects(wheel):
 @pytest.mark.slow
 def test_a_fresh_environment_runs_the_shipped_experiments(wheel, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MMKIT_DATA"] = str(tmp_path / "data")
 
     def shell(command):
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)

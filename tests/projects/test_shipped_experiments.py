@@ -21,28 +21,52 @@ TWO_BATCHES = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=2" for 
 NEEDS = {"emoji_search": ['task.evaluation_tasks.search.task.query="something to drink"']}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def emoji():
-    """The part of the data that needs no download; a few seconds if it is not there yet."""
-    if not EmojiRecipe().prepared():
+@pytest.fixture(scope="session")
+def environment(request):
+    """Variables for commands that read a data folder of the tests' own, with the part that needs no download prepared."""
+    folder = request.config.cache.mkdir("mmkit-data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMKIT_DATA", str(folder))
         prepare(EmojiRecipe(), "pypi", console=Console(quiet=True))
+    return os.environ | {"MMKIT_DATA": str(folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def mmkit_run(folder, *arguments):
-    command = [sys.executable, "-W", "ignore", "-c", "from mmkit.cli.run import main; main()", *arguments]
-    return subprocess.run(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+@pytest.fixture
+def mmkit_run(environment, tmp_path):
+    def mmkit_run(*arguments, command=("-c", "from mmkit.cli.run import main; main()")):
+        line = [sys.executable, "-W", "ignore", *command, *arguments]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return mmkit_run
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in NEEDS])
-def test_experiment_runs_two_batches(name, tmp_path):
-    done = mmkit_run(tmp_path, f"experiment={name}", *TWO_BATCHES)
+def test_experiment_runs_two_batches(name, mmkit_run):
+    done = mmkit_run(f"experiment={name}", *TWO_BATCHES)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "Run directory" in done.stdout
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_is_shown_without_running(name, tmp_path):
-    done = mmkit_run(tmp_path, f"experiment={name}", *NEEDS.get(name, []), "--help")
+def test_experiment_is_shown_without_running(name, mmkit_run, tmp_path):
+    done = mmkit_run(f"experiment={name}", *NEEDS.get(name, []), "--help")
     assert done.returncode == 0, done.stderr
     assert f"experiment_name: {name}" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+SEARCH = ("-m", "projects.emoji_clip.search")
+
+
+def test_a_trained_model_is_searched_by_free_text(mmkit_run, tmp_path):
+    missing = mmkit_run("something to drink", command=SEARCH)
+    assert missing.returncode == 2
+    assert "there is no trained model under outputs/. Type: mmkit_run +experiment=emoji_clip" in missing.stderr
+
+    trained = mmkit_run("experiment=emoji_clip", "trainer.max_steps=3", "test_after_fit=false")
+    assert trained.returncode == 0, trained.stderr[-4000:]
+    done = mmkit_run('a "quoted" text, with a comma | tea', "task.evaluation_tasks.search.task.top_k=3", command=SEARCH)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert 'a "quoted" text, with a comma:' in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.startswith("  ")]) == 6
+    assert len(list(tmp_path.glob("outputs/emoji_search/*/*/search.png"))) == 1
