@@ -21,7 +21,8 @@ class EfficientNetLite(nn.Module):
 
     Args:
         image_size: Height and width of the images, in pixels.
-        normalization: Preset of :class:`mmkit.modules.layers.ImageNormalize`; Lite networks were trained with ``half``. these weights were trained on pixels from -1 to 1.
+        normalization: Preset of :class:`mmkit.modules.layers.ImageNormalize`; these weights were trained on pixels from -1 to 1,
+            which is ``"half"``.
         modality: Name of the modality that is read: uint8 images (B, 3, image_size, image_size).
     """
 

@@ -17,8 +17,9 @@ def main() -> None:
     checkpoint = arguments.checkpoint or newest_checkpoint(Path("outputs"))
     if checkpoint is None:
         parser.error("there is no trained model under outputs/. Type: mmkit_run +experiment=emoji_clip")
-    overrides = [f"resume_from_checkpoint={_quoted(str(checkpoint))}", f"task.evaluation_tasks.search.task.query={_quoted(arguments.query)}"]
-    sys.argv[1:] = ["+experiment=emoji_search", *overrides, *arguments.overrides]
+    model = f"resume_from_checkpoint={_quoted(str(checkpoint))}"
+    query = f"task.evaluation_tasks.search.task.query={_quoted(arguments.query)}"
+    sys.argv[1:] = ["+experiment=emoji_search", model, query, *arguments.overrides]
     mmkit_run()
 
 
