@@ -1,4 +1,4 @@
-"""Compare the data core with the obvious way to write it: ``python benchmarks/core.py [matching] [collation] [retrieval]``.
+"""Compare the data core with the obvious way to write it: ``python benchmarks/core.py [NAME ...]``, by default all.
 
 Both sides run in one process and take turns. A table shows the median CPU time of a call, the most memory that one call
 adds, and the ratio of the other side to ours: above 1 is in our favour.
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from mmkit.dataloader.sampler import CombinedDatasetRatioSampler
 from mmkit.datasets.core import CombinedDataset, Example, collate_example_list, find_matching_indices
 
 
@@ -105,10 +106,20 @@ def retrieval() -> Iterator[Case]:
 
 
 #: The benchmarks that can be asked for by name. Each yields its cases.
+def sampling() -> Iterator[Case]:
+    """The first index of an epoch over 17.8 million examples of two data sets, beside drawing the whole epoch's order."""
+    sizes = (12_000_000, 5_800_000)
+    dataset = CombinedDataset([range(size) for size in sizes])
+    total = sum(sizes)
+    sampler = CombinedDatasetRatioSampler(dataset, ratios=[0.5, 0.5], rank=0, num_replicas=1)
+    yield Case("17.8 M examples, first index", lambda: next(iter(sampler)), lambda: int(torch.randperm(total)[0]))
+
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Case]]] = {
     "matching": matching,
     "collation": collation,
     "retrieval": retrieval,
+    "sampling": sampling,
 }
 
 
