@@ -102,7 +102,14 @@ def test_a_broken_recipe_does_not_hide_the_others(project):
 
 def test_ctrl_c_ends_a_preparation_with_130_and_leaves_nothing(project):
     command = [Path(sys.executable).with_name("mmkit"), "data", "prepare", "squares", "--sets", "slow"]
-    running = subprocess.Popen(command, cwd=project, env=_environment(project), stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=project,
+        env=_environment(project),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background shell's children ignore it
+    )
     while not list((project / "cache").glob(".squares-slow.partial/0.txt")):
         assert running.poll() is None, running.stderr.read()  # pyright: ignore[reportOptionalMemberAccess]
         time.sleep(0.05)
