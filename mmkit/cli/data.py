@@ -3,12 +3,11 @@
 import argparse
 import sys
 from importlib import import_module
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from mmkit.conf.projects import find_projects
+from mmkit.conf.projects import find_projects, import_from
 from mmkit.datasets.cache import cache_root
 from mmkit.datasets.preparation import prepare
 from mmkit.datasets.recipes import Recipe, find_recipe, registered_recipes
@@ -58,18 +57,12 @@ def import_recipes() -> None:
     for project in find_projects():
         if not (project.configs.parent / "recipe.py").is_file():
             continue
-        _import_from(project.root)
+        import_from(project.root)
         module = ".".join([*project.package.split(".")[:-1], "recipe"])
         try:
             import_module(module)
         except ImportError as error:  # another project's recipe can still be used
             print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {error}", file=sys.stderr)
-
-
-def _import_from(folder: Path) -> None:
-    """Let modules be imported from a folder; the current directory comes first, as with ``python -m``."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0 if folder == Path.cwd() else len(sys.path), str(folder))
 
 
 def _table(recipes: list[Recipe]) -> Table:

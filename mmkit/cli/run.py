@@ -14,14 +14,15 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import CompactHydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import mmkit
 import mmkit.conf.base  # registers base_config
-from mmkit.cli.failure import exit_code, report
-from mmkit.conf.projects import Project, find_projects, project_of
+from mmkit.cli.failure import exit_code, explain, report
+from mmkit.conf.projects import Project, find_projects, import_from, project_of
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -46,8 +47,8 @@ def job(cfg: DictConfig) -> float | None:
     except (Exception, KeyboardInterrupt) as error:
         hydra_config = HydraConfig.get()
         report(error, Path(hydra_config.runtime.output_dir))
-        if hydra_config.mode == RunMode.MULTIRUN:  # the other jobs go on
-            raise
+        if hydra_config.mode == RunMode.MULTIRUN and isinstance(error, Exception):  # the other jobs go on
+            raise CompactHydraException(explain(error)) from None  # which Hydra prints without a trace
         raise SystemExit(exit_code(error)) from None
 
 
@@ -144,12 +145,6 @@ def import_searched_folders(arguments: Sequence[str]) -> None:
                 project = project_of(folder)
                 import_from(project.root)
                 import_module(project.package)
-
-
-def import_from(folder: Path) -> None:
-    """Let modules be imported from a folder, as ``python -m`` does with the current directory."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder)) if folder == Path.cwd() else sys.path.append(str(folder))
 
 
 def search_path_of(entries: Sequence[str]) -> type[SearchPathPlugin]:

@@ -1,5 +1,6 @@
 """Projects: folders with a ``configs`` package, found beside mmkit and in the current directory."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ def project_of(configs: Path) -> Project:
     if configs.parent.name.isidentifier():
         return Project(configs.parent.parent, f"{configs.parent.name}.{configs.name}")
     return Project(configs.parent, configs.name)
+
+
+def import_from(folder: Path) -> None:
+    """Let modules be imported from a folder; the current directory comes first, as with ``python -m``."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0 if folder == Path.cwd() else len(sys.path), str(folder))
 
 
 def find_projects(folder: Path | None = None) -> list[Project]:

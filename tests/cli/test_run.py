@@ -97,6 +97,23 @@ def test_sweep_runs_every_job(project):
     assert done.stdout.count("Run directory") == 2
 
 
+def test_a_failing_job_of_a_sweep_is_told_without_a_trace_and_the_others_run(project):
+    widths = "task.encoders.rgb.width=0,4"
+    done = mmkit_run("--multirun", "experiment=first", widths, "trainer.max_epochs=1", "hydra/launcher=basic")
+    assert done.returncode == 1
+    assert done.stdout.count("Run directory") == 1
+    assert "task.encoders.rgb: width=0: it must be at least 1." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_compiled_task_trains(project):
+    done = mmkit_run(
+        "experiment=first", "trainer.max_epochs=1", "torch_compile_kwargs.disable=false", "torch_compile_kwargs.backend=eager"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val/loss" in done.stdout
+
+
 def test_job_is_pickled_by_reference():
     assert pickle.loads(pickle.dumps(job)) is job
     assert len(pickle.dumps(job)) < 60
