@@ -17,3 +17,27 @@ class RefusedError(MMKitError):
     """Data, a checkpoint or an archive is missing or cannot be trusted."""
 
     exit_code = 3
+
+
+class NonFiniteError(MMKitError):
+    """A loss or a weight became NaN or infinite."""
+
+
+class StoppedError(MMKitError):
+    """A run stopped early after saving; it can be resumed.
+
+    Attributes:
+        reason: What asked for it, e.g. ``"SIGTERM"``.
+    """
+
+    exit_code = 75
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InterruptedByUserError(StoppedError):
+    """Ctrl-C: saved, and left."""
+
+    exit_code = 130
