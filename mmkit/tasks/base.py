@@ -14,6 +14,7 @@ from mmkit.tasks.parameter_groups import weight_decay_groups
 from mmkit.tasks.running_mean import RunningMeans
 
 
+_MEANS_KEY = "training_means"
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 
 
@@ -79,6 +80,18 @@ class TrainingTask(LightningModule):
         for name in [name for name in saved if name.startswith(prefix) and name not in own]:
             del saved[name]
         saved.update({name: value for name, value in own.items() if name not in saved})
+        if self._trainer is not None and self.trainer.training and (means := checkpoint.get(_MEANS_KEY)):
+            self._window_means.load_state_dict(means["window"])
+            self._train_means.load_state_dict(means["epoch"])
+            self._logged_step = means["logged_step"]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the means that are not logged yet, so that a resumed run logs what the uninterrupted one would."""
+        checkpoint[_MEANS_KEY] = {
+            "window": self._window_means.state_dict(),
+            "epoch": self._train_means.state_dict(),
+            "logged_step": self._logged_step,
+        }
 
     # Optimization
 

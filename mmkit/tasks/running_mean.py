@@ -1,6 +1,7 @@
 """Means of step values, accumulated where the values live."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,15 @@ class RunningMeans:
         for name, total in other._sums.items():
             self._sums[name] = self._sums[name] + total if name in self._sums else total
             self._weights[name] = self._weights.get(name, 0) + other._weights[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been taken in, as plain tensors and numbers."""
+        return {"sums": {name: total.detach().cpu() for name, total in self._sums.items()}, "weights": dict(self._weights)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state_dict`` returned."""
+        self._sums = dict(state["sums"])
+        self._weights = dict(state["weights"])
 
     def pop(self) -> dict[str, float]:
         """The means since the last call, as numbers; values of weight zero have no mean and are left out."""

@@ -37,3 +37,15 @@ def test_values_are_detached():
     means = RunningMeans()
     means.update({"loss": torch.ones((), requires_grad=True)})
     assert means.pop() == {"loss": 1.0}
+
+
+def test_means_go_on_from_a_saved_state():
+    straight, first = RunningMeans(), RunningMeans()
+    for number in range(3):
+        straight.update({"loss": torch.tensor(number * 0.1)}, weight=number + 1)
+        first.update({"loss": torch.tensor(number * 0.1)}, weight=number + 1)
+    resumed = RunningMeans()
+    resumed.load_state_dict(first.state_dict())
+    for means in (straight, resumed):
+        means.update({"loss": torch.tensor(5.0), "other": torch.tensor(1.0)})
+    assert straight.pop() == resumed.pop()
