@@ -44,12 +44,12 @@ class NonFiniteGuard(Callback):
     the next batch boundary.
 
     Args:
-        every_n_steps: Batches between two reads.
         directory: Where the file is written; the trainer's root directory if not given.
         stops: Through which ranks agree; needed only if there are several.
+        every_n_steps: Batches between two reads.
     """
 
-    def __init__(self, every_n_steps: int = 10, directory: str | Path | None = None, stops: Stops | None = None) -> None:
+    def __init__(self, directory: str | Path | None = None, stops: Stops | None = None, every_n_steps: int = 10) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps={every_n_steps}: it is a number of batches, at least 1.")
         self.every_n_steps, self.directory, self.stops = every_n_steps, directory, stops

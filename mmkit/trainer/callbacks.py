@@ -3,10 +3,12 @@
 from lightning.pytorch import callbacks
 
 from mmkit.conf.store import external_store, register_external_modules
+from mmkit.trainer.ema import ExponentialMovingAverage
 from mmkit.trainer.progress import TimedProgressBar
+from mmkit.trainer.step_timing import StepTiming
 
 
-__all__ = ["TimedProgressBar"]
+__all__ = ["ExponentialMovingAverage", "StepTiming", "TimedProgressBar"]
 
 register_external_modules(
     callbacks,
