@@ -4,20 +4,19 @@ They are pure functions of a key, so that every rank, and a run that resumes, se
 64-bit integers that wrap around.
 """
 
-import hashlib
 from random import Random
 
 import torch
 from torch import Tensor
 
+from mmkit.rng import derived_key
+
+
+__all__ = ["derived_key", "permuted", "random_integers"]
+
 
 _SMALL = 2**16  # up to here, making the whole order takes less than a millisecond
 _ROUNDS = 4
-
-
-def derived_key(*parts: int | str) -> int:
-    """A 63-bit key that depends on all of ``parts``, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
 # Shapes: K positions, in any order.
@@ -30,7 +29,7 @@ def permuted(positions_K: Tensor, size: int, key: int) -> Tensor:
     Args:
         positions_K: ``LongTensor`` (K,) of numbers in ``range(size)``.
         size: Number of permuted elements.
-        key: Names the permutation; see :func:`derived_key`.
+        key: Names the permutation; see :func:`mmkit.rng.derived_key`.
 
     Example:
         >>> permuted(torch.arange(5), size=5, key=3).sort().values

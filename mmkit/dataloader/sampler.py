@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler, IterableDataset, Sampler
 
 from mmkit.conf.store import external_store, register_external_modules
-from mmkit.dataloader.permutation import derived_key, permuted, random_integers
+from mmkit.dataloader.permutation import permuted, random_integers
 from mmkit.distributed import replica
+from mmkit.rng import derived_key
 
 
 _CHUNK = 2**14  # indices computed at once: about 6 ms
@@ -22,7 +23,7 @@ _CHUNK = 2**14  # indices computed at once: about 6 ms
 register_external_modules(torch.utils.data, group="dataloader/sampler", base_cls=Sampler)
 
 
-class _RankSampler(DistributedSampler[int]):
+class RankSampler(DistributedSampler[int]):
     """A sampler that divides its draws over the ranks.
 
     It is a ``DistributedSampler`` so that Lightning leaves it in place. The base's constructor asks for a process group,
@@ -67,7 +68,7 @@ class _RankSampler(DistributedSampler[int]):
 
 
 @external_store(group="dataloader/sampler")
-class DistributedEvalSampler(_RankSampler):
+class DistributedEvalSampler(RankSampler):
     """Visit every example exactly once, on one of the ranks; nothing is repeated, so ranks may differ by one example.
 
     Args:
@@ -96,7 +97,7 @@ class DistributedEvalSampler(_RankSampler):
 
 
 @external_store(group="dataloader/sampler")
-class CombinedDatasetRatioSampler(_RankSampler):
+class CombinedDatasetRatioSampler(RankSampler):
     """Draw from the parts of a combined data set in given ratios.
 
     Args:
@@ -185,18 +186,17 @@ def _divided(total: int, ratios: Sequence[float], num_datasets: int) -> list[int
 class BucketBatchSampler(Sampler[list[int]]):
     """Make batches of examples of similar length, so that little of a batch is padding.
 
-    The order of an epoch is cut into pools of ``batch_size * pool_batches`` examples; each pool is sorted by length and
-    cut into batches, and the batches are shuffled. Ranks get batches of similar length at the same time.
+    The order of an epoch is cut into pools of ``pool_batches`` batches of every rank; each pool is sorted by length and cut into
+    batches, and the batches are shuffled. Ranks get batches of similar length at the same time.
 
-    Use it as ``dataloader.train.batch_sampler``. It divides the batches over the ranks itself: with several, set
-    ``trainer.use_distributed_sampler=false``.
+    Use it as ``dataloader.train.batch_sampler``. It divides the batches over the ranks itself.
 
     Args:
         dataset: A map-style data set.
         batch_size: Examples per batch.
         key: Which key's length counts; given to the data set's method ``lengths(key)``.
         lengths: The lengths, or a function of the data set that returns them, instead of the data set's method.
-        pool_batches: Batches per pool; ``1`` is a purely random choice, more are less random and pad less.
+        pool_batches: Batches per pool and rank; ``1`` is a purely random choice, more are less random and pad less.
         shuffle: Draw pools at random and shuffle the batches.
         drop_last: Leave out what fills no batch on every rank; otherwise the last batch may be smaller, and ranks
             without one repeat the first.
@@ -260,7 +260,7 @@ class BucketBatchSampler(Sampler[list[int]]):
             order = permuted(order, size, derived_key(self.sampler.seed, self.sampler.epoch, "pools"))
         if self.drop_last:
             order = order[: len(self) * self._ranks * self.batch_size]
-        pool = torch.arange(len(order)) // (self.batch_size * self.pool_batches)
+        pool = torch.arange(len(order)) // (self.batch_size * self._ranks * self.pool_batches)  # the same for any number of ranks
         by_length = torch.argsort(pool * (self.lengths.max() + 1) + self.lengths[order], stable=True)
         return order[by_length].split(self.batch_size)
 
