@@ -23,6 +23,8 @@ _HOME = {
     "TrainingTask": "mmkit.tasks.base",
     "external_store": "mmkit.conf",
     "find_matching_indices": "mmkit.datasets.core",
+    "from_pretrained": "mmkit.archive",
+    "list_available_models": "mmkit.archive",
     "register_external_modules": "mmkit.conf",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from mmkit.archive.restorable import Restorable
 from mmkit.tasks.hooks import EvaluationHooks, EvaluationSpec
 from mmkit.tasks.parameter_groups import weight_decay_groups
 from mmkit.tasks.running_mean import RunningMeans
@@ -18,7 +19,7 @@ _MEANS_KEY = "training_means"
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 
 
-class TrainingTask(LightningModule):
+class TrainingTask(Restorable, LightningModule):
     """Base of everything that trains.
 
     A subclass defines the model and ``training_step``; for validation and testing it defines ``validation_step`` and
@@ -75,15 +76,18 @@ class TrainingTask(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let a checkpoint be evaluated with other evaluation tasks than it was trained with."""
-        saved, prefix = checkpoint["state_dict"], "evaluation_tasks."
-        own = {name: value for name, value in self.state_dict().items() if name.startswith(prefix)}
-        for name in [name for name in saved if name.startswith(prefix) and name not in own]:
-            del saved[name]
-        saved.update({name: value for name, value in own.items() if name not in saved})
+        self.adapt_state(checkpoint["state_dict"])
         if self._trainer is not None and self.trainer.training and (means := checkpoint.get(_MEANS_KEY)):
             self._window_means.load_state_dict(means["window"])
             self._train_means.load_state_dict(means["epoch"])
             self._logged_step = means["logged_step"]
+
+    def adapt_state(self, state: dict[str, Tensor]) -> None:
+        prefix = "evaluation_tasks."
+        own = {name: value for name, value in self.state_dict().items() if name.startswith(prefix)}
+        for name in [name for name in state if name.startswith(prefix) and name not in own]:
+            del state[name]
+        state.update({name: value for name, value in own.items() if name not in state})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the means that are not logged yet, so that a resumed run logs what the uninterrupted one would."""

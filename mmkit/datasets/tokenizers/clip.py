@@ -55,6 +55,7 @@ class CLIPTokenizer(TextTokenizer):
         FileNotFoundError: If there is no vocabulary; says how to get one.
     """
 
+    artifact_arguments = ("vocab_file",)
     pad_id = 0
     mask_id = None
     bos_id: int

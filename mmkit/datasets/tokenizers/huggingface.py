@@ -37,6 +37,8 @@ class HFTokenizer(TextTokenizer):
         ValueError: If the tokenizer has neither a padding nor an end token.
     """
 
+    artifact_arguments = ("model_name_or_path",)
+
     def __init__(
         self,
         model_name_or_path: str,

@@ -1,7 +1,7 @@
 """Text and image towers of Hugging Face CLIP models."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -19,6 +19,8 @@ from mmkit.modules.layers.image_normalize import ImageNormalize
 
 
 class _CLIPTower(FreezableEncoder):
+    artifact_arguments = ("model_name_or_path",)
+    initial_weights_arguments: ClassVar = {"pretrained": False}
     tower: str  # "Text" or "Vision"
     output_name: str
 

@@ -1,7 +1,7 @@
 """Hugging Face text encoders."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -40,6 +40,9 @@ class HFTextEncoder(FreezableEncoder):
     Raises:
         ValueError: The model cannot be loaded, unknown pooling, or more layers to freeze than there are.
     """
+
+    artifact_arguments = ("model_name_or_path",)
+    initial_weights_arguments: ClassVar = {"pretrained": False}
 
     def __init__(
         self,

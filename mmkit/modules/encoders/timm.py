@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -43,6 +43,9 @@ class TimmEncoder(FreezableEncoder):
         ValueError: Unknown model or pooling, weights that cannot be loaded, more layers to freeze than there are, or a
             combination of arguments that means nothing.
     """
+
+    artifact_arguments = ("checkpoint_path",)
+    initial_weights_arguments: ClassVar = {"pretrained": False, "checkpoint_path": None}
 
     def __init__(
         self,

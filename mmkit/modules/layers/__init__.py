@@ -1,5 +1,6 @@
-"""Layers that any model can use; importing this package fills the config group ``modules/layers``."""
+"""Layers that any model can use; importing this package fills the config group ``modules/layers``, with torch's own, too."""
 
+import mmkit.modules.layers.torch_modules  # noqa: F401
 from mmkit.modules.layers.attention import Attention
 from mmkit.modules.layers.conv_embedding import ConvEmbedding
 from mmkit.modules.layers.drop_path import DropPath
