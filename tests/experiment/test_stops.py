@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -168,11 +169,8 @@ def test_before_training_a_signal_raises_at_once():
 
 def test_a_stop_that_a_library_swallowed_is_raised_at_the_end():
     def swallow():
-        with early_stop_signals():
-            try:
-                os.kill(os.getpid(), signal.SIGUSR1)
-            except Exception:
-                pass
+        with early_stop_signals(), suppress(Exception):
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     with pytest.raises(StoppedError, match="SIGUSR1"):
         swallow()

@@ -64,13 +64,8 @@ class Memory(Logger):
 
 def fit(clock, **settings):
     memory = Memory()
-    quiet = {
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": False,
-        "num_sanity_val_steps": 0,
-    }
-    settings = {**quiet, "max_epochs": 2, "log_every_n_steps": 2, **settings}
+    quiet = {"enable_checkpointing": False, "enable_model_summary": False, "enable_progress_bar": False}
+    settings = {**quiet, "num_sanity_val_steps": 0, "max_epochs": 2, "log_every_n_steps": 2, **settings}
     trainer = Trainer(accelerator="cpu", logger=memory, callbacks=[StepTiming()], **settings)
     loader = DataLoader(SlowData(clock, 1), batch_size=2)
     trainer.fit(SlowModel(clock), loader, loader)
