@@ -5,6 +5,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,14 +37,21 @@ def describe(checkpoint: dict[str, Any], mode: str | None, generation: int) -> M
     )
 
 
-def write_checkpoint(checkpoint: dict[str, Any], path: Path, manifest: Manifest, config_yaml: str | None = None) -> None:
-    """Write a checkpoint so that it is there completely and durably, or not at all; then let ``LATEST`` name it.
+def write_checkpoint(
+    checkpoint: dict[str, Any],
+    path: Path,
+    manifest: Manifest,
+    config_yaml: str | None = None,
+    becomes_latest: bool = True,
+) -> None:
+    """Write a checkpoint so that it is there completely and durably, or not at all; then ``LATEST`` names it.
 
     Args:
         checkpoint: What Lightning would save; tensors in host memory.
         path: Directory to make, or to replace.
         manifest: What :func:`describe` returned.
         config_yaml: Text for ``config.yaml``; none is written without.
+        becomes_latest: Whether ``LATEST`` is to name it.
 
     Raises:
         OSError: The disk is full, read-only, …; what stood there before still does.
@@ -52,7 +60,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path, manifest: Manifest,
         path.parent.mkdir(parents=True, exist_ok=True)
         sync_directory(path.parent.parent)
     remove_orphans(path.parent)
-    with latest_to_be(path), placed(path) as folder:
+    with latest_to_be(path) if becomes_latest else nullcontext(), placed(path) as folder:
         members = {name: _write(folder / name, content) for name, content in _contents(checkpoint, config_yaml).items()}
         manifest.members.update(members)
         _write(folder / MANIFEST, lambda file: file.write(encode(manifest)))

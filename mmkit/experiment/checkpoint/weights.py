@@ -48,7 +48,8 @@ class Writable(Protocol):
 
 def fits(name: Any, value: Any) -> bool:
     """Whether the format holds this entry of a state dict."""
-    return isinstance(name, str) and isinstance(value, Tensor) and is_plain(value) and value.dtype in _NAMES
+    named = isinstance(name, str) and name != "__metadata__"
+    return named and isinstance(value, Tensor) and is_plain(value) and value.dtype in _NAMES
 
 
 def write_weights(tensors: Mapping[str, Tensor], file: Writable) -> None:
