@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from mmkit.conf.lazy_store import install_lazy_store
+from mmkit.conf.run_version import register_resolver
 
 
 @dataclass
@@ -126,6 +127,121 @@ class CompileConf:
 
 
 @dataclass
+class CheckpointConf:
+    """When a run is saved, and what is kept.
+
+    Attributes:
+        monitor: The metric by which checkpoints are the best; null keeps the newest.
+        mode: ``min`` or ``max``.
+        save_top_k: How many of the best are kept, besides the newest two; -1 keeps all.
+        save_last: Save once more when the training ends.
+        every_n_train_steps: Optimizer steps between two saves. Without this and the next: after every validation and epoch.
+        every_n_epochs: Epochs between two saves.
+        train_time_interval: Time between two saves, e.g. ``"00:30:00"``; counts besides the others.
+        asynchronous: Write while the training goes on.
+    """
+
+    monitor: str | None = None
+    mode: str = "min"
+    save_top_k: int = 1
+    save_last: bool = True
+    every_n_train_steps: int | None = None
+    every_n_epochs: int | None = None
+    train_time_interval: Any = None
+    asynchronous: bool = True
+
+
+@dataclass
+class EarlyStoppingConf:
+    """``lightning.pytorch.callbacks.EarlyStopping``."""
+
+    monitor: str = "val/loss"
+    min_delta: float = 0.0
+    patience: int = 3
+    verbose: bool = False
+    mode: str = "min"
+    strict: bool = True
+    check_finite: bool = True
+    stopping_threshold: float | None = None
+    divergence_threshold: float | None = None
+    check_on_train_epoch_end: bool | None = None
+    log_rank_zero_only: bool = False
+
+
+@dataclass
+class EmaConf:
+    """``ExponentialMovingAverage`` of ``trainer/callbacks``, if ``enable`` is true."""
+
+    enable: bool = False
+    decay: float = 0.999
+    every_n_steps: int = 1
+    start_step: int = 0
+    warmup: bool = False
+    evaluate: bool = True
+
+
+@dataclass
+class ExpManagerConf:
+    """Where a run lives, and what surrounds its training.
+
+    Attributes:
+        exp_dir: Folder of all experiments.
+        name: Folder of this experiment's runs in it.
+        version: Folder of this run in that. Default: ``$MMKIT_VERSION``, else date, time and a short random id.
+        explicit_log_dir: The run's directory, instead of ``exp_dir/name/version``.
+        resume_if_exists: Continue the run that is in the directory; without ``version``, the newest one of this name.
+        resume_ignore_no_checkpoint: With ``resume_if_exists``, start from the beginning if there is nothing to continue.
+        resume_past_end: Continue a run that has finished, e.g. with more epochs.
+        create_checkpoint_callback: Save checkpoints.
+        checkpoint_callback_params: When, and which are kept.
+        create_early_stopping_callback: Stop when a metric does not improve.
+        early_stopping_callback_params: Which metric, and for how long.
+        create_csv_logger: Log to ``csv/version_0/metrics.csv``. (``metrics.jsonl`` is always written.)
+        csv_logger_kwargs: Arguments of Lightning's ``CSVLogger``.
+        create_tensorboard_logger: Log event files to ``tensorboard/``.
+        summary_writer_kwargs: Arguments of Lightning's ``TensorBoardLogger``.
+        create_wandb_logger: Log to Weights & Biases; offline unless it can be reached and there is an API key.
+        wandb_logger_kwargs: Arguments of Lightning's ``WandbLogger``; others go to ``wandb.init``.
+        create_mlflow_logger: Log to MLflow; by default to files in ``mlruns/``.
+        mlflow_logger_kwargs: Arguments of Lightning's ``MLFlowLogger``.
+        ema: Evaluate with a moving average of the weights.
+        log_step_timing: Log how long steps take and how long they wait for data.
+        max_time_per_run: Save and stop after this time, e.g. ``"23:30:00"``; the run can be resumed.
+        files_to_copy: Files that are copied into ``files/``.
+        log_local_rank_0_only: Write a log file only for the first rank of every machine.
+        record_inputs: Write down a digest of every training batch, to compare two runs.
+    """
+
+    exp_dir: str = "outputs"
+    name: str = "${experiment_name}"
+    version: str | None = None
+    explicit_log_dir: str | None = None
+    resume_if_exists: bool = False
+    resume_ignore_no_checkpoint: bool = False
+    resume_past_end: bool = False
+    create_checkpoint_callback: bool = True
+    checkpoint_callback_params: CheckpointConf = field(default_factory=CheckpointConf)
+    create_early_stopping_callback: bool = False
+    early_stopping_callback_params: EarlyStoppingConf = field(default_factory=EarlyStoppingConf)
+    create_csv_logger: bool = False
+    csv_logger_kwargs: dict[str, Any] = field(default_factory=lambda: {"flush_logs_every_n_steps": 100})
+    create_tensorboard_logger: bool = False
+    summary_writer_kwargs: dict[str, Any] = field(default_factory=lambda: {"log_graph": False, "default_hp_metric": False})
+    create_wandb_logger: bool = False
+    wandb_logger_kwargs: dict[str, Any] = field(default_factory=lambda: {"project": "${experiment_name}", "name": None})
+    create_mlflow_logger: bool = False
+    mlflow_logger_kwargs: dict[str, Any] = field(
+        default_factory=lambda: {"experiment_name": "${experiment_name}", "run_name": None}
+    )
+    ema: EmaConf = field(default_factory=EmaConf)
+    log_step_timing: bool = True
+    max_time_per_run: Any = None
+    files_to_copy: list[str] | None = None
+    log_local_rank_0_only: bool = False
+    record_inputs: bool = False
+
+
+@dataclass
 class MMKitConf:
     """An experiment.
 
@@ -137,15 +253,19 @@ class MMKitConf:
         dataloader: Loaders by split.
         task: The task.
         trainer: The trainer.
+        exp_manager: The run's directory, checkpoints, resuming and loggers.
         tags: Tags for loggers that take them.
-        resume_from_checkpoint: Path of a checkpoint to continue or to evaluate.
+        resume_from_checkpoint: A checkpoint to continue or to evaluate: its path, the directory of its run, or ``latest`` or
+            ``best`` of the newest run of this experiment.
+        init_from: Weights to begin with: an archive, a checkpoint or a pretrained name.
+        allow_drift: Resume even if the configuration describes another model than the checkpoint's.
         strict_loading: Whether a checkpoint must have exactly the task's parameters.
         torch_compile_kwargs: Arguments of ``torch.compile``.
         test_after_fit: Test once the training is done, with the best checkpoint if one is monitored.
-        hydra: Hydra's own settings; not part of the job's configuration.
+        hydra: Hydra's own settings, which leave files and directories to mmkit; not part of the job's configuration.
     """
 
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"task": MISSING}])
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"task": MISSING}, {"override hydra/job_logging": "mmkit"}])
     experiment_name: str = MISSING
     job_type: str = "train"
     seed: int | None = None
@@ -153,8 +273,11 @@ class MMKitConf:
     dataloader: LoadersConf = field(default_factory=LoadersConf)
     task: Any = MISSING
     trainer: TrainerConf = field(default_factory=TrainerConf)
+    exp_manager: ExpManagerConf = field(default_factory=ExpManagerConf)
     tags: list[str] | None = field(default_factory=lambda: ["${experiment_name}"])
     resume_from_checkpoint: str | None = None
+    init_from: Any = None
+    allow_drift: bool = False
     strict_loading: bool = True
     torch_compile_kwargs: CompileConf = field(default_factory=CompileConf)
     test_after_fit: bool = False
@@ -163,14 +286,26 @@ class MMKitConf:
 
 _HYDRA = {
     "job": {"name": "mmkit_run", "chdir": False},
-    "job_logging": {"loggers": {"lightning.pytorch": {"level": "WARNING"}}},  # its device table and product tips
-    "run": {"dir": "outputs/${experiment_name}/${now:%Y-%m-%d}/${now:%H-%M-%S}"},
-    "sweep": {"dir": "outputs/${experiment_name}/${now:%Y-%m-%d}/${now:%H-%M-%S}", "subdir": "${hydra.job.num}"},
+    "output_subdir": None,  # would hold secrets, and be written before the directory is claimed
+    "run": {"dir": "${mmkit.run_dir:}"},
+    "sweep": {"dir": "${mmkit.run_dir:sweep}", "subdir": "${hydra.job.num}"},
     "help": {  # $APP_CONFIG_GROUPS would list, hence import, every group
         "app_name": "mmkit_run",
         "template": "mmkit_run +experiment=NAME [key=value ...]\n\n== Configuration of this experiment ==\n$CONFIG",
     },
 }
 
+# Hydra's own would open a file in the run's directory before that is claimed.
+_CONSOLE = {
+    "version": 1,
+    "formatters": {"simple": {"format": "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "simple", "stream": "ext://sys.stdout"}},
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "loggers": {"lightning.pytorch": {"level": "WARNING"}},  # its device table and product tips
+    "disable_existing_loggers": False,
+}
+
 install_lazy_store()
+register_resolver()
+ConfigStore.instance().store(group="hydra/job_logging", name="mmkit", node=_CONSOLE, provider="mmkit")
 ConfigStore.instance().store(name="base_config", node=MMKitConf, provider="mmkit")

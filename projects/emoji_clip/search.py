@@ -25,7 +25,7 @@ def main() -> None:
 
 def newest_checkpoint(outputs: Path) -> Path | None:
     """The checkpoint of ``emoji_clip`` that was written last."""
-    return max(outputs.glob("emoji_clip/*/*/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+    return max(outputs.glob("emoji_clip/*/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _quoted(text: str) -> str:

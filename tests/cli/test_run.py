@@ -24,7 +24,7 @@ def metric(output, name):
 
 
 def run_directory(project):
-    (directory,) = project.glob("outputs/first/*/*")
+    (directory,) = project.glob("outputs/first/*")
     return directory
 
 

@@ -4,10 +4,20 @@ from dataclasses import fields
 import pytest
 from hydra import compose, initialize
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import MISSING, OmegaConf
 from torch.utils.data import DataLoader
 
-from mmkit.conf.base import DataLoaderConf, MMKitConf, TrainerConf
+from mmkit.conf.base import (
+    CheckpointConf,
+    DataLoaderConf,
+    EarlyStoppingConf,
+    EmaConf,
+    ExpManagerConf,
+    MMKitConf,
+    TrainerConf,
+)
+from mmkit.trainer.ema import ExponentialMovingAverage
 
 
 # Where the documented default differs from the class's own: the documented one counts.
@@ -44,8 +54,8 @@ def test_config_carries_the_whole_signature_of_the_installed_version(conf, cls, 
 
 
 def test_base_configuration_has_the_documented_keys():
-    documented = ["experiment_name", "job_type", "seed", "datasets", "dataloader", "task", "trainer", "tags"]
-    documented += ["resume_from_checkpoint", "strict_loading", "torch_compile_kwargs"]
+    documented = ["experiment_name", "job_type", "seed", "datasets", "dataloader", "task", "trainer", "exp_manager", "tags"]
+    documented += ["resume_from_checkpoint", "init_from", "allow_drift", "strict_loading", "torch_compile_kwargs"]
     with initialize(version_base="1.3", config_path=None):
         cfg = compose("base_config", overrides=["task=ContrastivePretraining", "experiment_name=x"])
     assert [key for key in cfg if key != "test_after_fit"] == documented
@@ -59,3 +69,28 @@ def test_a_value_of_the_wrong_type_is_refused():
     cfg = OmegaConf.structured(MMKitConf)
     with pytest.raises(Exception, match="could not be converted to Integer"):
         cfg.trainer.max_epochs = "abc"
+
+
+def test_early_stopping_carries_the_signature_of_the_installed_version():
+    parameters = list(inspect.signature(EarlyStopping).parameters.values())
+    expected = {parameter.name: parameter.default for parameter in parameters} | {"monitor": "val/loss"}
+    assert _config_defaults(EarlyStoppingConf) == expected
+
+
+def test_average_of_weights_carries_the_arguments_of_its_callback():
+    expected = {
+        parameter.name: parameter.default for parameter in inspect.signature(ExponentialMovingAverage).parameters.values()
+    }
+    assert _config_defaults(EmaConf) == expected | {"enable": False}
+
+
+def test_nothing_that_costs_or_stops_is_on_by_default():
+    defaults = {field.name: field.default for field in fields(ExpManagerConf)}
+    assert [name for name, value in defaults.items() if value is True] == ["create_checkpoint_callback", "log_step_timing"]
+    assert (EmaConf.enable, ExpManagerConf.max_time_per_run) == (False, None)
+
+
+def test_every_option_of_the_manager_is_documented():
+    for conf in (ExpManagerConf, CheckpointConf):
+        for name in (field.name for field in fields(conf)):
+            assert f"\n        {name}: " in conf.__doc__, name
