@@ -44,9 +44,7 @@ def fit(*callbacks, ckpt_path=None):
         "enable_model_summary": False,
         "enable_progress_bar": False,
     }
-    trainer = Trainer(
-        accelerator="cpu", callbacks=[stopping, *callbacks], num_sanity_val_steps=0, max_epochs=len(LOSSES), **quiet
-    )
+    trainer = Trainer(accelerator="cpu", callbacks=[stopping, *callbacks], max_epochs=len(LOSSES), **quiet)
     loader = DataLoader(torch.zeros(3, 1))
     trainer.fit(Model(), loader, loader, ckpt_path=ckpt_path, weights_only=True)
     return trainer.global_step, {name: str(value) for name, value in stopping.state_dict().items()}
