@@ -14,6 +14,7 @@ what they are in an archive, so that nothing is downloaded or read in vain:
 import hashlib
 import logging
 import os
+import pickletools
 import re
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mmkit.archive.format import SCHEME, stored_name, unsafe_path
+from mmkit.archive.format import stored_name, unsafe_path
 from mmkit.archive.manifest import Artifact, Member, folder_digest
 from mmkit.archive.reader import Archive
 from mmkit.errors import RefusedError, UsageError
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FILES = 2000  # of a folder; a data set is no artifact
 _CODE = frozenset({".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".sh", ".exe"})
+_CODE_OPCODES = frozenset({"GLOBAL", "INST", "STACK_GLOBAL", "REDUCE", "OBJ", "NEWOBJ", "BUILD"})
 _PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt"})
 _WEIGHTS = re.compile(r"(pytorch_model|model|tf_model|flax_model|adapter_model).*\.(safetensors|bin|h5|msgpack|index\.json)")
 
@@ -45,9 +47,19 @@ def problem_of_file(name: str, file: IO[bytes]) -> str | None:
     start = file.read(4)
     file.seek(0)
     is_pickle = suffix in _PICKLES or (len(start) > 1 and start[0] == 0x80 and 1 <= start[1] <= 5)
-    if is_pickle or (start == b"PK\3\4" and _holds_pickle(file)):
+    if is_pickle or (start == b"PK\3\4" and _holds_pickle(file)) or _is_old_pickle(file):
         return f"{name} is a pickle; convert it (weights: safetensors.torch.save_file)"
     return None
+
+
+def _is_old_pickle(file: IO[bytes]) -> bool:
+    """Whether a file reads as a pickle that names code; those of the protocols 0 and 1 have no mark. Nothing is executed."""
+    try:
+        return any(opcode.name in _CODE_OPCODES for opcode, _, _ in list(pickletools.genops(file)))
+    except Exception:  # what a text gives depends on its first letters
+        return False
+    finally:
+        file.seek(0)
 
 
 def _holds_pickle(file: IO[bytes]) -> bool:
@@ -159,13 +171,7 @@ class ArtifactFolder:
         return place
 
     def locate(self, reference: str) -> str:
-        """Path of an artifact.
-
-        Raises:
-            RefusedError: If there is none with this reference.
-        """
-        if reference not in self._paths:
-            raise RefusedError(f"The configuration names the artifact {SCHEME}{reference}, which the archive does not hold.")
+        """Path of an artifact."""
         return self._paths[reference]
 
     def holds(self, path: str | Path) -> bool:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from mmkit.archive.format import SCHEME, is_reference
+from mmkit.archive.format import SCHEME
 
 
 GET_OBJECT = "hydra_zen.funcs.get_obj"  # hydra-zen's way to write an object itself, e.g. a function given as an argument
@@ -62,15 +62,20 @@ def targets(config: Any) -> dict[str, list[str]]:
     return found
 
 
-def problems(config: Mapping[str, Any]) -> list[str]:
-    """Reasons to refuse a configuration whatever is registered."""
+def problems(config: Mapping[str, Any], artifacts: Collection[str]) -> list[str]:
+    """Reasons to refuse a configuration whatever is registered.
+
+    Args:
+        config: The configuration.
+        artifacts: References of the artifacts there are.
+    """
     found = [] if "_target_" in config else ["it names no class: there is no `_target_`"]
     if config.get("_target_") == GET_OBJECT or config.get("_partial_"):
         found.append("it describes no object to build")
     for key, node in nodes(config):
         found += [f"{key or 'the root'}: {problem}" for problem in _node_problems(node)]
     for key, value in leaves(config):
-        if (problem := _value_problem(value)) is not None:
+        if (problem := _value_problem(value, artifacts)) is not None:
             found.append(f"{key}: {problem}")
     return found
 
@@ -118,7 +123,7 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFKC", visible).casefold()
 
 
-def _value_problem(value: Any) -> str | None:
+def _value_problem(value: Any, artifacts: Collection[str]) -> str | None:
     if not isinstance(value, str | int | float | bool | None):
         return f"a value of the type {type(value).__name__}"
     if isinstance(value, str):
@@ -128,8 +133,8 @@ def _value_problem(value: Any) -> str | None:
             return "a text with a null character"
         if value == "???":
             return "the value is missing (???)"
-        if value.startswith(SCHEME) and not is_reference(value.removeprefix(SCHEME)):
-            return f"{value[:120]!r} names no artifact"
+        if value.startswith(SCHEME) and value.removeprefix(SCHEME) not in artifacts:
+            return f"{value[:120]!r} names no artifact of this file"
     return None
 
 

@@ -99,12 +99,12 @@ def checked_config(
 ) -> dict[str, Any]:
     """The configuration of an archive with the user's changes, after all checks that need no import."""
     config = load_config(archive.read(CONFIG))
-    if found := problems(config):
+    if found := problems(config, archive.manifest.artifacts):
         raise RefusedError(f"Its configuration is refused: {'; '.join(found[:5])}.")
     given = {value for _, value in leaves(config) if isinstance(value, str)}
     if override is not None:
         config = merged(config, override)
-        if found := problems(config):
+        if found := problems(config, archive.manifest.artifacts):
             raise UsageError(f"override_config: {'; '.join(found[:5])}.")
     own = {value for _, value in leaves(config) if isinstance(value, str)} - given  # the user's own words
     if found := untrusted_places(config, {*trust, *own}):
@@ -112,9 +112,6 @@ def checked_config(
             f"Its configuration is refused: {'; '.join(found[:5])}. If that is meant, pass the value in trust=[…]; or give "
             "another with override_config."
         )
-    for _, value in leaves(config):
-        if isinstance(value, str) and value.startswith(SCHEME) and value.removeprefix(SCHEME) not in archive.manifest.artifacts:
-            raise RefusedError(f"The configuration names the artifact {value}, which the archive does not hold.")
     return config
 
 

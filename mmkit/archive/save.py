@@ -80,7 +80,7 @@ def _archived_config(task: nn.Module, sources: Sources) -> tuple[dict[str, Any],
     config = _with_held_artifacts(config, task, sources)
     config, registrations = _with_registered_artifacts(config, task, sources)
     config = _with_named_artifacts(_with_weights_from_archive(config, task), task, sources)
-    if found := problems(config):
+    if found := problems(config, sources.artifacts):
         raise UsageError(f"The configuration cannot be archived: {'; '.join(found[:5])}.")
     for place in untrusted_places(config, ()):
         logger.warning("To restore the archive, override_config or trust must name this: %s.", place)

@@ -115,6 +115,9 @@ def _entries(file: BinaryIO, file_size: int) -> Iterator[Entry]:
         name, size = _parse(header)
         if position + BLOCK + size + len(padding(size)) > file_size:
             raise RefusedError(f"It is cut off within the member {name!r}, which should have {size:,} bytes.")
+        file.seek(position + BLOCK + size)
+        if any(file.read(len(padding(size)))):
+            raise RefusedError(f"Bytes follow the member {name!r} that belong to none.")
         yield Entry(name, position + BLOCK, size)
         position += BLOCK + size + len(padding(size))
 

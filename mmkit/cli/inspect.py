@@ -59,7 +59,7 @@ def archive_facts(path: Path) -> dict[str, Any]:
             "artifacts": {reference: vars(artifact) for reference, artifact in manifest.artifacts.items()},
             "registrations": [vars(registration) for registration in manifest.registrations],
             "withheld": manifest.withheld,
-            "problems": [*problems(config), *places],
+            "problems": [*problems(config, manifest.artifacts), *places],
         }
 
 
