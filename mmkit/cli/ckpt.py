@@ -55,7 +55,7 @@ def list_them(arguments: argparse.Namespace) -> None:
     elif found:
         Console(highlight=False, markup=False).print(_table(found))
     else:
-        print(f"There is no checkpoint in {directory}.")
+        print(f"There is no checkpoint in {directory.resolve()}.")
 
 
 def verify_them(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,12 +23,17 @@ from mmkit.experiment.checkpoint.weights import Writable, fits, read_weights, wr
 Content = Callable[[Writable], Any]
 
 
+def step_of(checkpoint: dict[str, Any]) -> int:
+    """Optimizer steps that a checkpoint states."""
+    return int((checkpoint.get(STATE_KEY) or {}).get("step", checkpoint.get("global_step", 0)))
+
+
 def describe(checkpoint: dict[str, Any], mode: str | None, generation: int) -> Manifest:
     """The manifest without members."""
     state = checkpoint.get(STATE_KEY) or {}
     score = state.get("score")
     return Manifest(
-        step=int(state.get("step", checkpoint.get("global_step", 0))),
+        step=step_of(checkpoint),
         epoch=int(state.get("epoch", checkpoint.get("epoch", 0))),
         score=float(score) if score is not None and abs(score) < float("inf") else None,  # NaN and infinity are best of nothing
         monitor=state.get("monitor"),
@@ -173,7 +179,7 @@ def _read_trainer_part(path: Path, member: Member, device: torch.device | str) -
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # forged bytes can mean anything
-            raise refusal(path, [f"{TRAINER} holds more than tensors and plain values: {first_line(error)}"]) from None
+            raise refusal(path, [f"{TRAINER} holds more than tensors and plain values: {reason_of(error)}"]) from None
 
 
 def _read_small(path: Path, name: str, member: Member) -> bytes:
@@ -184,8 +190,10 @@ def _read_small(path: Path, name: str, member: Member) -> bytes:
         return file.readall()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def first_line(error: BaseException) -> str:
-    """The part of an error of torch's that says what it is, without the advice to trust the file."""
-    text = str(error).replace("Weights only load failed. ", "")
-    telling = [line.strip() for line in text.splitlines() if "WeightsUnpickler error" in line or "Unsupported" in line]
-    return (telling or [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)])[0][:300]
+def reason_of(error: BaseException) -> str:
+    """What torch.load minds, without its advice to trust the file."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused:
+        return f"it names {refused[1]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "weights_only" not in line]
+    return lines[0][:300] if lines else repr(error)[:300]

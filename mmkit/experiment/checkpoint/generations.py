@@ -8,7 +8,7 @@ from pathlib import Path
 from mmkit.errors import RefusedError, UsageError
 from mmkit.experiment.checkpoint.manifest import MANIFEST, MEMBERS, step_in_name
 from mmkit.experiment.checkpoint.placing import LATEST, latest_name, original_name, remove_orphans, take_away
-from mmkit.experiment.checkpoint.verification import problem_of, read_manifest
+from mmkit.experiment.checkpoint.verification import decoded_manifest, problem_of
 
 
 logger = logging.getLogger(__name__)
@@ -20,14 +20,14 @@ class CheckpointInfo:
 
     Attributes:
         path: Its directory.
-        step: Optimizer steps made; from the directory's name if the manifest is damaged.
+        step: Optimizer steps made; from the directory's name if the manifest cannot be read.
         epoch: Epoch.
         score: Value of the monitored metric.
         monitor: Name of that metric.
         mode: Whether the ``"min"`` or the ``"max"`` of it is best.
         size: Bytes of all members.
         saved_at: Seconds since 1970.
-        generation: Larger is later; -1 if the manifest is damaged.
+        generation: Larger is later; -1 if the manifest cannot be read.
         is_latest: Whether ``LATEST`` names it.
         problem: What is wrong with it, or None.
     """
@@ -108,13 +108,18 @@ def newest_good(directory: str | os.PathLike[str]) -> Path | None:
     rejected = []
     if latest is not None and not any(info.is_latest for info in checkpoints):
         rejected.append(f"{directory / LATEST}: it names {latest!r}, which is not there")
-    for info in sorted(checkpoints, key=lambda info: not info.is_latest):
+    # Of those without a readable manifest only the names tell how old they are.
+    nameless = [info for info in checkpoints if info.generation < 0 and not info.is_latest]
+    for info in sorted((info for info in checkpoints if info not in nameless), key=lambda info: not info.is_latest):
         problem = problem_of(info.path)
         if problem is None:
+            if not info.is_latest:
+                rejected += [f"{other.path}: {other.problem}" for other in nameless if (other.step or 0) > (info.step or 0)]
             if rejected:
                 logger.warning("GOING ON FROM AN EARLIER CHECKPOINT, %s, because\n  %s", info.path, "\n  ".join(rejected))
             return info.path
         rejected.append(f"{info.path}: {problem}")
+    rejected += [f"{info.path}: {info.problem}" for info in nameless]
     if rejected:
         raise RefusedError(f"No checkpoint in {directory} is good:\n  " + "\n  ".join(rejected))
     return None
@@ -203,7 +208,7 @@ def _info(path: Path, latest: str | None, thorough: bool) -> CheckpointInfo:
     is_latest = latest in (path.name, original_name(path.name))
     problem = problem_of(path, thorough)
     try:
-        manifest = read_manifest(path)
+        manifest = decoded_manifest(path)
     except RefusedError:
         return CheckpointInfo(path, step_in_name(path.name), is_latest=is_latest, problem=problem)
     facts = {name: getattr(manifest, name) for name in ("step", "epoch", "score", "monitor", "mode", "saved_at", "generation")}

@@ -13,8 +13,9 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
 from mmkit.errors import MMKitError, RefusedError, UsageError
-from mmkit.experiment.checkpoint.contents import describe, first_line, read_checkpoint, write_checkpoint
+from mmkit.experiment.checkpoint.contents import describe, read_checkpoint, reason_of, step_of, write_checkpoint
 from mmkit.experiment.checkpoint.generations import Retention, next_generation, prune
+from mmkit.experiment.checkpoint.manifest import step_in_name
 from mmkit.experiment.checkpoint.placing import LATEST, latest_name, remove, take_away
 from mmkit.experiment.checkpoint.snapshot import Snapshots
 from mmkit.experiment.checkpoint.storable import check_storable, without_unstorable_hyper_parameters
@@ -79,11 +80,13 @@ class DirectoryCheckpointIO(CheckpointIO):
             storage_options: Not used.
 
         Raises:
-            UsageError: Something in it cannot be stored so that loading it is safe; nothing is written.
+            UsageError: Something in it cannot be stored so that loading it is safe, or the path has the name of another step;
+                nothing is written.
             CheckpointNotWrittenError: It could not be written, and ``asynchronous`` is off.
         """
         path = _local(path)
         check_storable(checkpoint)
+        _check_name(path, step_of(checkpoint))
         self._join()
         checkpoint = without_unstorable_hyper_parameters(checkpoint)
         snapshot = self._snapshots.take(checkpoint, share_host_memory=not self.asynchronous)
@@ -175,6 +178,11 @@ def _local(path: str | os.PathLike[str]) -> Path:
     return Path(path).absolute()  # the current directory may change before it is written
 
 
+def _check_name(path: Path, step: int) -> None:
+    if step_in_name(path.name) not in (None, step):
+        raise UsageError(f"{path}: the checkpoint is of step {step}; call it step-{step:06d}, or something without a number.")
+
+
 def _device(map_location: Any) -> torch.device | str:
     if isinstance(map_location, dict):
         return map_location.get("cpu", "cpu")
@@ -187,7 +195,7 @@ def _read_file(path: Path, map_location: Any) -> dict[str, Any]:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # damaged bytes can mean anything
-        raise RefusedError(f"{path}: it is damaged, no checkpoint, or holds objects that run code: {first_line(error)}") from None
+        raise RefusedError(f"{path}: it is damaged, no checkpoint, or holds objects that run code: {reason_of(error)}") from None
     if not isinstance(checkpoint, dict):
         raise RefusedError(f"{path}: it holds a {type(checkpoint).__name__}, not a checkpoint")
     return checkpoint

@@ -50,22 +50,32 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         RefusedError: Something is missing, foreign, a link, or of another size.
     """
-    kinds = _entries(path)
-    if MANIFEST not in kinds:
-        raise refusal(path, ["it is not a checkpoint: it has no manifest.json"])
-    if not stat.S_ISREG(kinds[MANIFEST].st_mode) or kinds[MANIFEST].st_size > manifests.MAX_MANIFEST_BYTES:
-        raise refusal(path, ["manifest.json is not a small file"])
-    try:
-        manifest = manifests.decode((path / MANIFEST).read_bytes())
-    except (ValueError, OSError) as error:
-        raise refusal(path, [str(error)]) from None
-    problems = list(_wrong_entries(kinds, manifest))
+    entries = _entries(path)
+    manifest = decoded_manifest(path, entries)
+    problems = list(_wrong_entries(entries, manifest))
     named_step = step_in_name(path.name)
     if named_step is not None and named_step != manifest.step:
         problems.append(f"it holds step {manifest.step}, so it is another checkpoint under this name")
     if problems:
         raise refusal(path, problems)
     return manifest
+
+
+def decoded_manifest(path: Path, entries: dict[str, os.stat_result] | None = None) -> Manifest:
+    """The manifest alone, whatever became of the members.
+
+    Raises:
+        RefusedError: It is missing or damaged.
+    """
+    kinds = _entries(path) if entries is None else entries
+    if MANIFEST not in kinds:
+        raise refusal(path, ["it is not a checkpoint: it has no manifest.json"])
+    if not stat.S_ISREG(kinds[MANIFEST].st_mode) or kinds[MANIFEST].st_size > manifests.MAX_MANIFEST_BYTES:
+        raise refusal(path, ["manifest.json is not a small file"])
+    try:
+        return manifests.decode((path / MANIFEST).read_bytes())
+    except (ValueError, OSError) as error:
+        raise refusal(path, [str(error)]) from None
 
 
 def refusal(path: Path, problems: list[str]) -> RefusedError:
