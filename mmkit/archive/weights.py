@@ -57,7 +57,8 @@ def read_weights(data: bytes, aliases: Mapping[str, str]) -> dict[str, Tensor]:
     for name, stored in aliases.items():
         if name in tensors or stored not in tensors:
             raise RefusedError(f"manifest.json: {name!r} cannot be another name of the tensor {stored!r}.")
-    return {**tensors, **{name: tensors[stored] for name, stored in aliases.items()}}
+    tensors |= {name: tensors[stored] for name, stored in aliases.items()}
+    return dict(sorted(tensors.items()))
 
 
 def match_dtypes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
