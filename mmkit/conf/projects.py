@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+_imported_roots: list[str] = []
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder whose ``configs`` package registers components and holds experiments.
@@ -44,6 +47,13 @@ def import_from(folder: Path) -> None:
     """Let modules be imported from a folder; the current directory comes first, as with ``python -m``."""
     if str(folder) not in sys.path:
         sys.path.insert(0 if folder == Path.cwd() else len(sys.path), str(folder))
+    if str(folder.absolute()) not in _imported_roots:
+        _imported_roots.append(str(folder.absolute()))
+
+
+def imported_roots() -> list[str]:
+    """The folders given to ``import_from``: what a run needs on its path when it is started again from elsewhere."""
+    return list(_imported_roots)
 
 
 def find_projects(folder: Path | None = None) -> list[Project]:

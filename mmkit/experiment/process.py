@@ -36,19 +36,3 @@ def _exists(pid: int) -> int:
     except PermissionError:
         pass
     return 0
-
-
-def environment_rank() -> str:
-    """This process's rank as its environment tells it before there is a process group: ``"0"``, ``"3"``, or ``"1-0"`` for the
-    first process on the second machine where nobody counted over machines.
-    """
-    for name in ("RANK", "SLURM_PROCID"):
-        if os.environ.get(name, "").isdigit():
-            return os.environ[name]
-    node, local = os.environ.get("NODE_RANK", "0"), os.environ.get("LOCAL_RANK", "0")
-    return local if node == "0" else f"{node}-{local}"
-
-
-def is_rank_zero() -> bool:
-    """Whether this is the process that writes what all ranks share."""
-    return environment_rank() == "0"

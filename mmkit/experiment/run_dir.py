@@ -10,7 +10,8 @@ from typing import Any
 
 from mmkit.conf.run_version import RECORD
 from mmkit.errors import RefusedError, UsageError
-from mmkit.experiment.process import environment_rank, host
+from mmkit.experiment.process import host
+from mmkit.experiment.ranks import rank_name
 from mmkit.experiment.run_lock import RunLock
 
 
@@ -78,7 +79,7 @@ class RunDir:
         """Write what this rank logs to ``logs/rank-N.log``, too."""
         folder = self.path / "logs"
         folder.mkdir(exist_ok=True)
-        self._log = logging.FileHandler(folder / f"rank-{environment_rank()}.log")
+        self._log = logging.FileHandler(folder / f"{rank_name()}.log")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(self._log)
 
