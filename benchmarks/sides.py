@@ -77,9 +77,9 @@ def fit(task: LightningModule, batches: Batches, callbacks: list[Any], **argumen
     """One epoch under Lightning. The bar is drawn on what passes for a terminal."""
     bare = arguments.get("barebones", False)
     quiet = {} if bare else {"enable_checkpointing": False, "enable_model_summary": False}
-    logger = None if bare else CSVLogger(tempfile.mkdtemp())
+    logger = None if bare else [CSVLogger(tempfile.mkdtemp()), *arguments.pop("loggers", [])]
     with redirect_stdout(_Terminal()):
-        trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=callbacks, logger=logger, **quiet, **arguments)
+        trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=callbacks, logger=logger, **{**quiet, **arguments})
         trainer.fit(task, train_dataloaders=batches)
 
 

@@ -14,6 +14,8 @@ COMMANDS = {
     "ckpt": "list, verify, compare and convert checkpoints",
     "data": "prepare data sets and say where they lie",
     "inspect": "show what an archive or a checkpoint holds, without loading it",
+    "runs": "go on with a run that stopped",
+    "verify": "try out on an experiment whether it resumes exactly",
 }
 
 

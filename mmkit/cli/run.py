@@ -23,6 +23,7 @@ import mmkit
 import mmkit.conf.base  # registers base_config
 from mmkit.cli.failure import exit_code, explain, report
 from mmkit.conf.projects import Project, find_projects, import_from, project_of
+from mmkit.errors import MMKitError, StoppedError, UsageError
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -32,14 +33,22 @@ def job(cfg: DictConfig) -> float | None:
         The monitored metric, for sweepers that optimize.
     """
     _state.job_started = True
+    if _state.typed:
+        sys.argv[1:] = _state.typed  # Lightning starts further ranks with them
     for message in _NOT_THE_USERS:
         warnings.filterwarnings("ignore", message)
     try:
         from mmkit.cli.summary import print_summary  # imports torch: only once there is something to run
+        from mmkit.experiment.ranks import is_rank_zero
         from mmkit.experiment.run import run
+        from mmkit.report import write_report
 
-        outcome = run(cfg)
-        print_summary(outcome, Path(HydraConfig.get().runtime.output_dir))
+        hydra_config = HydraConfig.get()
+        run_dir = Path(hydra_config.runtime.output_dir)
+        outcome = run(cfg, run_dir, list(hydra_config.overrides.task))
+        if is_rank_zero():
+            write_report(run_dir)
+            print_summary(outcome, run_dir)
         return outcome.monitored
     except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
         interrupted = isinstance(stop.__context__, KeyboardInterrupt)
@@ -47,7 +56,8 @@ def job(cfg: DictConfig) -> float | None:
     except (Exception, KeyboardInterrupt) as error:
         hydra_config = HydraConfig.get()
         report(error, Path(hydra_config.runtime.output_dir))
-        if hydra_config.mode == RunMode.MULTIRUN and isinstance(error, Exception):  # the other jobs go on
+        goes_on = isinstance(error, Exception) and not isinstance(error, StoppedError)
+        if hydra_config.mode == RunMode.MULTIRUN and goes_on:  # the other jobs do
             raise CompactHydraException(explain(error)) from None  # which Hydra prints without a trace
         raise SystemExit(exit_code(error)) from None
 
@@ -62,6 +72,7 @@ _NOT_THE_USERS = (
 
 class _State:
     job_started = False
+    typed: Sequence[str] = ()
 
 
 _state = _State()
@@ -69,7 +80,11 @@ _state = _State()
 
 def main() -> None:
     """Entry point of ``mmkit_run``."""
-    arguments = with_plus(sys.argv[1:])
+    typed = sys.argv[1:]
+    if typed[:1] == ["--resume"]:
+        resume(typed[1:])
+        return
+    arguments = with_plus(typed)
     projects = find_projects()
     if not arguments:
         print(usage(projects))
@@ -80,9 +95,30 @@ def main() -> None:
     import_from(Path.cwd())
     Plugins.instance().register(search_path_of([*named_projects(arguments, projects), *_shipped_configs()]))
     import_searched_folders(arguments)
+    launch("base_config", arguments)
+
+
+def resume(arguments: Sequence[str]) -> None:
+    """Go on with the run in a directory: ``--resume DIR [key=value ...]``."""
+    from mmkit.cli.saved import NAME, register_saved
+
+    import_from(Path.cwd())
+    try:
+        if not arguments:
+            raise UsageError("--resume needs the directory of a run.")
+        overrides = register_saved(Path(arguments[0]), arguments[1:])
+    except MMKitError as error:
+        print(f"mmkit_run: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    launch(NAME, overrides)
+
+
+def launch(config_name: str, arguments: Sequence[str]) -> None:
+    """Let Hydra compose a configuration of its store and run it; exits with the code of a failure."""
+    _state.typed = sys.argv[1:]
     sys.argv[1:] = arguments
     try:
-        hydra.main(version_base="1.3", config_path=None, config_name="base_config")(job)()
+        hydra.main(version_base="1.3", config_path=None, config_name=config_name)(job)()
     except SystemExit as stop:
         if stop.code == 1 and not _state.job_started:  # Hydra has printed what is wrong with the configuration
             raise SystemExit(2) from None

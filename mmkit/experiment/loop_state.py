@@ -50,8 +50,12 @@ def _ask_for_validation(fit_loop: dict[str, Any]) -> None:
 
 
 def _reopen_epoch(fit_loop: dict[str, Any], trainer: Trainer) -> None:
-    """An epoch that ``max_steps`` cut short is not over: with a larger ``max_steps`` the run goes on in the middle of it."""
-    if fit_loop["epoch_loop.batch_progress"]["current"]["completed"] >= trainer.num_training_batches:
+    """An epoch that ``max_steps`` cut short is not over: with a larger ``max_steps`` the run goes on before its next batch."""
+    batches = fit_loop["epoch_loop.batch_progress"]
+    if batches["is_last_batch"]:
         return
+    for counters in (batches["total"], batches["current"]):
+        counters["ready"] = counters["completed"] + 1
     for counters in (fit_loop["epoch_progress"]["total"], fit_loop["epoch_progress"]["current"]):
         counters["processed"] = counters["completed"] = counters["started"] - 1
+    _count_logged_step_once(fit_loop, trainer)

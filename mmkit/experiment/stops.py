@@ -145,14 +145,19 @@ class Stops:
         """The error with which the run is to end.
 
         Args:
-            saved: Where the state was saved, for the message.
+            saved: Where the state was saved; None if it was not.
         """
         reason = self._agreed or StopReason(self._wanted)
         if reason is StopReason.NON_FINITE:
             return self._fault or NonFiniteError("Another rank found NaN or infinity; its nonfinite-rank-N.json says where.")
         cls = InterruptedByUserError if reason is StopReason.SIGINT else StoppedError
         who = "by Ctrl-C" if reason is StopReason.SIGINT else f"by {reason.label}"
-        return cls(f"Stopped {who}; saved{f' to {saved}' if saved else ''}. The run can be resumed.", reason.label)
+        what = (
+            f"saved to {saved}. The run can be resumed."
+            if saved
+            else "nothing was saved, because no checkpoint callback is there."
+        )
+        return cls(f"Stopped {who}; {what}", reason.label)
 
 
 class _Ranks:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from mmkit.cli.run import main as mmkit_run
+from mmkit.conf.run_version import newest_run
 
 
 def main() -> None:
@@ -14,18 +15,13 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="default: the newest one of emoji_clip under outputs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="further overrides, as for mmkit_run")
     arguments = parser.parse_intermixed_args()
-    checkpoint = arguments.checkpoint or newest_checkpoint(Path("outputs"))
+    checkpoint = arguments.checkpoint or newest_run(Path("outputs") / "emoji_clip", with_checkpoints=True)
     if checkpoint is None:
         parser.error("there is no trained model under outputs/. Type: mmkit_run +experiment=emoji_clip")
     model = f"resume_from_checkpoint={_quoted(str(checkpoint))}"
     query = f"task.evaluation_tasks.search.task.query={_quoted(arguments.query)}"
     sys.argv[1:] = ["+experiment=emoji_search", model, query, *arguments.overrides]
     mmkit_run()
-
-
-def newest_checkpoint(outputs: Path) -> Path | None:
-    """The checkpoint of ``emoji_clip`` that was written last."""
-    return max(outputs.glob("emoji_clip/*/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _quoted(text: str) -> str:

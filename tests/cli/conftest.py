@@ -48,8 +48,6 @@ defaults:
 - /modules/encoders@task.encoders.rgb: Linear
 - /modules/losses@task.loss: ContrastiveLoss
 - /modules/optimizers@task.optimizer: AdamW
-- /trainer/callbacks@trainer.callbacks.checkpoint: ModelCheckpoint
-- /trainer/logger@trainer.logger.csv: CSVLogger
 - override /task: ContrastivePretraining
 - _self_
 
@@ -65,7 +63,9 @@ trainer:
   accelerator: cpu
   max_epochs: 2
   enable_model_summary: false
-  callbacks: {checkpoint: {monitor: val/loss}}
+exp_manager:
+  create_csv_logger: true
+  checkpoint_callback_params: {monitor: val/loss}
 """
 
 

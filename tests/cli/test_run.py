@@ -32,9 +32,9 @@ def test_an_experiment_of_the_current_directory_trains_and_tells_where_everythin
     done = mmkit_run("+experiment=first")
     assert done.returncode == 0, done.stderr
     assert sum("train/loss" in line for line in done.stdout.splitlines() if line.startswith("epoch ")) == 2
-    (checkpoint,) = (run_directory(project) / "checkpoints").glob("*.ckpt")
+    checkpoint = run_directory(project) / "checkpoints" / "step-000006"
     assert os.path.relpath(checkpoint, project) in done.stdout.replace("\n", "")
-    assert (run_directory(project) / "lightning_logs" / "version_0" / "metrics.csv").exists()
+    assert (run_directory(project) / "csv" / "version_0" / "metrics.csv").exists()
 
     again = mmkit_run("experiment=first", "job_type=eval", f"resume_from_checkpoint={checkpoint}")
     assert again.returncode == 0, again.stderr
@@ -67,7 +67,7 @@ def test_help_shows_the_composed_configuration_of_the_experiment(project):
         pytest.param(["experiment=first", "trainer.max_epochs=abc"], 2, "could not be converted to Integer", id="wrong-type"),
         pytest.param(["experiment=first", "job_type=evil"], 2, "job_type=evil: it is train or eval.", id="job-type"),
         pytest.param(
-            ["experiment=first", "resume_from_checkpoint=nope.ckpt"], 3, "nope.ckpt: there is no such file", id="no-checkpoint"
+            ["experiment=first", "resume_from_checkpoint=nope.ckpt"], 3, "nope.ckpt: there is no such checkpoint", id="no-checkpoint"
         ),
         pytest.param(
             ["experiment=first", "task.encoders.rgb.width=0"], 1, "task.encoders.rgb: width=0: it must be", id="constructor"

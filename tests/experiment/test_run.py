@@ -2,7 +2,7 @@ import pytest
 from hydra import compose, initialize
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar, TQDMProgressBar
 
-from mmkit.errors import RefusedError, UsageError
+from mmkit.errors import UsageError
 from mmkit.experiment.run import build_trainer, check
 from mmkit.trainer.progress import TimedProgressBar
 
@@ -21,7 +21,6 @@ def make_cfg(tmp_path):
     ("override", "error", "message"),
     [
         pytest.param("job_type=test", UsageError, "job_type=test: it is train or eval", id="job-type"),
-        pytest.param("resume_from_checkpoint=a/b.ckpt", RefusedError, "a/b.ckpt: there is no such file", id="checkpoint"),
         pytest.param("test_after_fit=true", UsageError, "datasets.test is empty", id="nothing-to-test"),
     ],
 )
