@@ -80,6 +80,11 @@ def unsafe_path(path: Any) -> str | None:
     return None
 
 
+def printable(text: str) -> str:
+    """A text from a file without characters that would steer a terminal; line ends stay."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+
+
 def strict_json(data: bytes, what: str) -> dict[str, Any]:
     """Read a JSON object: UTF-8, no key twice, no NaN.
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from mmkit.archive.format import CONFIG, MANIFEST, Limits
+from mmkit.archive.format import CONFIG, MANIFEST, Limits, printable
 from mmkit.archive.manifest import Manifest, parse_manifest
 from mmkit.archive.tar import Entry, tar_entries
 from mmkit.errors import RefusedError
@@ -101,7 +101,7 @@ def open_archive(path: str | Path, limits: Limits | None = None) -> Iterator[Arc
         with _open_regular_file(Path(path).expanduser()) as file:
             yield Archive(file, limits or Limits())
     except RefusedError as error:
-        raise error if str(error).startswith(f"{path}: ") else type(error)(f"{path}: {error}") from error.__cause__
+        raise RefusedError(f"{path}: {printable(str(error))}") from error.__cause__
 
 
 def _open_regular_file(path: Path) -> BinaryIO:

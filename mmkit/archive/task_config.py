@@ -33,7 +33,7 @@ def plain_data(config: Any) -> dict[str, Any]:
         config: A mapping, a ``DictConfig`` or a config made by ``hydra_zen.builds``.
 
     Raises:
-        UsageError: If it is none of these, names no ``_target_``, or cannot be written.
+        UsageError: If it is none of these, or names no ``_target_``.
     """
     if not isinstance(config, DictConfig):
         if not isinstance(config, Mapping) and not dataclasses.is_dataclass(config):
@@ -42,24 +42,26 @@ def plain_data(config: Any) -> dict[str, Any]:
     if "_target_" not in config:
         raise UsageError(f"A task's config names its class as `_target_`; this one has the keys {list(config)[:8]}.")
     resolved = OmegaConf.to_container(config, resolve=True)
-    run_dir = HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else None
-    return {str(key): _plain(value, str(key), run_dir) for key, value in resolved.items()}  # pyright: ignore
+    return _plain(resolved, run_directory())
 
 
-def _plain(value: Any, key: str, run_dir: str | None) -> Any:
+def run_directory() -> str | None:
+    """Hydra's run directory; None outside of its runs."""
+    return HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else None
+
+
+def _plain(value: Any, run_dir: str | None) -> Any:
     if isinstance(value, Mapping):
-        return {name: _plain(item, f"{key}.{name}", run_dir) for name, item in value.items()}
+        return {name: _plain(item, run_dir) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{key}.{index}", run_dir) for index, item in enumerate(value)]
+        return [_plain(item, run_dir) for item in value]
     if isinstance(value, enum.Enum):
         return value.name
     if isinstance(value, PurePath):
         value = str(value)
     if isinstance(value, str) and run_dir and value.startswith(f"{run_dir}/"):
         return f".{value.removeprefix(run_dir)}"
-    if isinstance(value, str | int | float | bool | None):
-        return value
-    raise UsageError(f"{key} is a {type(value).__name__}, which no configuration file can hold.")
+    return value  # what no file can hold is an error when the task is saved: training does not need it to be savable
 
 
 def without_secrets(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

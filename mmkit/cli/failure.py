@@ -20,8 +20,8 @@ def explain(error: BaseException) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain of ``raise … from …``."""
-    while error.__cause__ is not None:
+    """The first error of a chain of ``raise … from …``, or the first of mmkit's own, which says all that is needed."""
+    while error.__cause__ is not None and not isinstance(error, MMKitError):
         error = error.__cause__
     return error
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mmkit.archive.config_file import load_config
 from mmkit.archive.config_rules import problems, targets, untrusted_places
-from mmkit.archive.format import CONFIG, WEIGHTS, strict_json
+from mmkit.archive.format import CONFIG, WEIGHTS, printable, strict_json
 from mmkit.archive.members import problem_of_member, read_checkpoint_manifest
 from mmkit.archive.reader import Archive, open_archive
 from mmkit.errors import RefusedError
@@ -35,11 +35,11 @@ def inspect(arguments: argparse.Namespace) -> None:
     path = arguments.file.expanduser()
     facts = checkpoint_facts(path) if path.is_dir() else archive_facts(path)
     if arguments.json:
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        print(json.dumps(facts, indent=1))
     else:
         _print(facts)
     if facts["problems"]:
-        raise RefusedError(f"{path}: {'; '.join(facts['problems'])}")
+        raise RefusedError(printable(f"{path}: {'; '.join(facts['problems'])}"))
 
 
 def archive_facts(path: Path) -> dict[str, Any]:
@@ -103,23 +103,27 @@ def _tensors(archive: Archive) -> dict[str, Any]:
 
 def _print(facts: dict[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{facts['kind']}  {facts['path']}", markup=False)
+
+    def show(text: str) -> None:
+        console.print(printable(text), markup=False)
+
+    show(f"{facts['kind']}  {facts['path']}")
     for name, value in facts.get("provenance", {}).items():
-        console.print(f"  {name}: {value}", markup=False)
+        show(f"  {name}: {value}")
     if "targets" in facts:
         console.print("\ntargets", style="bold")
         for name, keys in facts["targets"].items():
-            console.print(f"  {name}  ({', '.join(keys[:4])}{' …' if len(keys) > 4 else ''})", markup=False)
+            show(f"  {name}  ({', '.join(keys[:4])}{' …' if len(keys) > 4 else ''})")
     if "tensors" in facts:
         values = ", ".join(f"{number:,} {dtype}" for dtype, number in facts["tensors"]["values"].items())
-        console.print(f"\n{facts['tensors']['number']} tensors, {len(facts['aliases'])} further names: {values}", markup=False)
+        show(f"\n{facts['tensors']['number']} tensors, {len(facts['aliases'])} further names: {values}")
     console.print("\nmembers", style="bold")
     width = max(map(len, facts["members"]))
     for name, member in facts["members"].items():
         size, digest = member.values()
-        console.print(f"  {name:<{width}}  {size:>15,}  {digest}", markup=False)
+        show(f"  {name:<{width}}  {size:>15,}  {digest}")
     for reference, artifact in facts.get("artifacts", {}).items():
         files = f" ({len(artifact['files'])} files)" if artifact["folder"] else ""
-        console.print(f"artifact  mmkit:{reference}  {artifact['name']}{files}", markup=False)
+        show(f"artifact  mmkit:{reference}  {artifact['name']}{files}")
     if facts.get("withheld"):
-        console.print(f"withheld secrets  {', '.join(facts['withheld'])}", markup=False)
+        show(f"withheld secrets  {', '.join(facts['withheld'])}")

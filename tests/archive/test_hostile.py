@@ -9,7 +9,8 @@ import pytest
 from mmkit.cli.main import run
 from mmkit.errors import RefusedError
 from mmkit.tasks.base import TrainingTask
-from tests.archive.hostile import archive, hostile_files
+from tests.archive.crafting import archive
+from tests.archive.hostile import hostile_files
 
 
 HOSTILE = hostile_files()

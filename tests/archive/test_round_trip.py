@@ -362,3 +362,20 @@ def test_manifest_is_json_that_other_programs_read(task, tmp_path):
     assert b"pickle" not in path.read_bytes()
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(path.read_bytes())
+
+
+def test_task_with_a_configuration_that_no_file_can_hold_trains_but_is_not_saved(tmp_path):
+    task = parts.Task()
+    task.config = {"_target_": f"{PARTS}.Task", "settings": {"x": b"bytes"}}
+    with pytest.raises(UsageError, match=r"settings\.x: a value of the type bytes"):
+        task.save_to(tmp_path / "a.mmkit")
+    task.config = {"_target_": f"{PARTS}.Task", "width": "???"}
+    with pytest.raises(UsageError, match="width: the value is missing"):
+        task.save_to(tmp_path / "a.mmkit")
+
+
+def test_places_in_hydras_run_directory_are_written_relative_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmkit.archive.task_config.run_directory", lambda: "/runs/7")
+    task = parts.Task()
+    task.config = {"_target_": f"{PARTS}.Task", "path": "/runs/7/sheets/x.png"}
+    assert task.config.path == "./sheets/x.png"

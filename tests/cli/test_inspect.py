@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.archive import build
+from mmkit.archive import build, open_archive
 from mmkit.cli.main import run
 from tests.archive.conftest import CONFIG
+from tests.archive.crafting import GOOD_CONFIG
+from tests.archive.crafting import archive as crafted
 
 
 @pytest.fixture
@@ -67,6 +69,18 @@ def test_archive_that_names_places_is_shown_and_ends_with_3(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "weights.safetensors" in out
     assert "modality_module_mapping.rgb.head_key: '/data' is a place on this machine" in err
+
+
+def test_control_characters_in_a_file_do_not_reach_the_terminal(archive, capsys):
+    with open_archive(archive) as opened:
+        weights = opened.read("weights.safetensors")
+    path = archive.with_name("evil.mmkit")
+    path.write_bytes(crafted(GOOD_CONFIG, weights, provenance={"run": "\x1b]0;title\x07\u202e"}))
+    assert run(["inspect", str(path)]) == 0
+    assert r"run: \x1b]0;title\x07\u202e" in capsys.readouterr().out
+    path.write_bytes(crafted({**GOOD_CONFIG, "a\u202eb": {"_target_": "x"}}, weights))
+    assert run(["inspect", str(path)]) == 3
+    assert r"a\u202eb: the target 'x' is no dotted name" in capsys.readouterr().err
 
 
 @pytest.fixture
