@@ -9,11 +9,6 @@ from random import Random
 import torch
 from torch import Tensor
 
-from mmkit.rng import derived_key
-
-
-__all__ = ["derived_key", "permuted", "random_integers"]
-
 
 _SMALL = 2**16  # up to here, making the whole order takes less than a millisecond
 _ROUNDS = 4

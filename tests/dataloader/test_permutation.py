@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmkit.dataloader.permutation import derived_key, permuted, random_integers
+from mmkit.dataloader.permutation import permuted, random_integers
+from mmkit.rng import derived_key
 
 
 LARGE = 2**16 + 1  # enciphered, not shuffled
@@ -56,10 +57,3 @@ def test_random_integers_are_uniform_and_repeatable():
     assert values.equal(random_integers(positions, 10, key=3))
     counts = torch.bincount(values, minlength=10).double()
     assert float(((counts - 10_000) ** 2 / 10_000).sum()) < 45  # 9 degrees of freedom: below 1e-6
-
-
-def test_a_derived_key_depends_on_every_part_and_is_the_same_everywhere():
-    keys = {derived_key(seed, epoch, name) for seed in range(10) for epoch in range(10) for name in ("mix", "choice")}
-    assert len(keys) == 200
-    assert all(0 <= key < 2**63 for key in keys)
-    assert derived_key(0, 1, "mix") == 0x77BB25763518CEDA >> 1  # printf "(0, 1, 'mix')" | b2sum -l 64

@@ -2,10 +2,10 @@
 
 import operator
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
-from itertools import accumulate
-from typing import Any, NoReturn
+from itertools import accumulate, count
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor
@@ -43,9 +43,9 @@ class CombinedDataset(Dataset[Example]):
         [(0, 7), (1, 7), (1, 8)]
     """
 
-    def __new__(cls, datasets: Datasets) -> "CombinedDataset":
+    def __new__(cls, datasets: Datasets, *_: Any, **__: Any) -> Self:
         streamed = any(isinstance(dataset, IterableDataset) for dataset in _parts(datasets))
-        return object.__new__(StreamedCombinedDataset if streamed and cls is CombinedDataset else cls)
+        return object.__new__(StreamedCombinedDataset if streamed and cls is CombinedDataset else cls)  # pyright: ignore
 
     def __init__(self, datasets: Datasets) -> None:
         self.datasets: list[Any] = _parts(datasets)
@@ -167,20 +167,30 @@ class StreamedCombinedDataset(CombinedDataset, IterableDataset[Example]):
 
     def _share(self, dataset_index: int, shard: int, num_shards: int) -> Iterator[Example]:
         dataset = self.datasets[dataset_index]
+        numbers: Iterable[int] = count()
         if not isinstance(dataset, IterableDataset):
-            share: Any = (dataset[position] for position in range(shard, len(dataset), num_shards))
-        elif callable(divide := getattr(dataset, "shard", None)):
-            share = divide(num_shards=num_shards, index=shard)
+            numbers = range(shard, len(dataset), num_shards)
+            items = (dataset[position] for position in numbers)
+        elif hasattr(dataset, "shard"):
+            numbers = count(shard, num_shards)
+            items = self._divided(dataset_index, shard, num_shards)
         else:
-            share = self._every(dataset_index, shard, num_shards)
-        for number, example in enumerate(share):
-            yield self._identified(example, dataset_index, shard + number * num_shards)
-
-    def _every(self, dataset_index: int, shard: int, num_shards: int) -> Iterator[Any]:
-        number = -1
-        for number, example in enumerate(self.datasets[dataset_index]):
+            items = self._not_empty(dataset_index)
+        for number, example in self._read(dataset_index, shard, numbers, items):
             if number % num_shards == shard:
-                yield example
+                yield self._identified(example, dataset_index, number)
+
+    def _read(self, dataset_index: int, shard: int, numbers: Iterable[int], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Read the items of a data set, or a shard of it, each with its number in the data set."""
+        return zip(numbers, items, strict=False)
+
+    def _divided(self, dataset_index: int, shard: int, num_shards: int) -> Iterator[Any]:
+        yield from self.datasets[dataset_index].shard(num_shards=num_shards, index=shard)
+
+    def _not_empty(self, dataset_index: int) -> Iterator[Any]:
+        number = -1
+        for number, example in enumerate(self.datasets[dataset_index]):  # noqa: B007
+            yield example
         if number < 0:
             raise ValueError(f"{self._name(dataset_index)} yielded nothing. Is it empty, or does its `__iter__` not start anew?")
 
