@@ -1,5 +1,6 @@
 """``mmkit_run``: compose an experiment and run it."""
 
+import logging
 import os
 import sys
 import warnings
@@ -44,6 +45,7 @@ def job(cfg: DictConfig) -> float | None:
         from mmkit.report import write_report
 
         hydra_config = HydraConfig.get()
+        _set_log_levels(hydra_config)
         run_dir = Path(hydra_config.runtime.output_dir)
         outcome = run(cfg, run_dir, list(hydra_config.overrides.task))
         if is_rank_zero():
@@ -60,6 +62,12 @@ def job(cfg: DictConfig) -> float | None:
         if hydra_config.mode == RunMode.MULTIRUN and goes_on:  # the other jobs do
             raise CompactHydraException(explain(error)) from None  # which Hydra prints without a trace
         raise SystemExit(exit_code(error)) from None
+
+
+def _set_log_levels(hydra_config: DictConfig) -> None:
+    """Again as configured: Lightning sets its own when it is imported, which may be after Hydra has configured logging."""
+    for name, settings in hydra_config.job_logging.get("loggers", {}).items():
+        logging.getLogger(name).setLevel(settings.level)
 
 
 # Warnings about other libraries' insides, or about documented defaults, on which no user can act.

@@ -38,7 +38,7 @@ def killed(child, run_dir, moment, inside):
 
 
 def run_with_kills(project, run_dir, chance, budget):
-    """Kill and resume a run until it ends by itself, or the kills are used up; returns how many were, and how many inside a write."""
+    """Kill and resume a run until it ends; returns how often it was killed, and how often inside a write."""
     kills = inside_a_write = 0
     while True:
         child = in_child(lambda: train(project, run_dir, RECORD))
@@ -80,5 +80,5 @@ def test_a_hundred_kills(project, straight, tmp_path, capsys):
     assert inside >= 30
     with capsys.disabled():
         print(
-            f"\nkill -9: {kills} kills, {inside} of them inside a write; 0 unreadable, 0 saved steps lost; {runs} of {runs} ends identical"
+            f"\nkill -9: {kills} kills, {inside} inside a write; 0 unreadable, no saved step lost, {runs} of {runs} ends identical"
         )
