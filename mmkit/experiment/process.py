@@ -18,6 +18,14 @@ def boot_id() -> str:
         return "unknown"
 
 
+def namespace() -> str:
+    """In which process ids count here: containers can share the name of a machine; ``"unknown"`` where the system does not tell."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "unknown"
+
+
 def start_of(pid: int) -> int:
     """When a process started, in clock ticks since boot, so that a reused number is not taken for it; -1 if there is none."""
     try:

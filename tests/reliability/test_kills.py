@@ -79,6 +79,4 @@ def test_a_hundred_kills(project, straight, tmp_path, capsys):
         assert differences(straight, run_dir) == []
     assert inside >= 30
     with capsys.disabled():
-        print(
-            f"\nkill -9: {kills} kills, {inside} inside a write; 0 unreadable, no saved step lost, {runs} of {runs} ends identical"
-        )
+        print(f"\nkill -9: {kills} kills, {inside} inside a write; 0 unreadable, no saved step lost, {runs} ends identical")

@@ -354,6 +354,7 @@ class _Beside(DirectoryCheckpointIO):
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         super().save_checkpoint(checkpoint, path, storage_options)
+        self.wait()
         torch.save(checkpoint, f"{path}.oracle")
 
 
