@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -64,7 +65,7 @@ def job(cfg: DictConfig) -> float | None:
         raise SystemExit(exit_code(error)) from None
 
 
-def _set_log_levels(hydra_config: DictConfig) -> None:
+def _set_log_levels(hydra_config: HydraConf) -> None:
     """Again as configured: Lightning sets its own when it is imported, which may be after Hydra has configured logging."""
     for name, settings in hydra_config.job_logging.get("loggers", {}).items():
         logging.getLogger(name).setLevel(settings.level)

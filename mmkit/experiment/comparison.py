@@ -60,7 +60,7 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.dtype == b.dtype and a.shape == b.shape and torch.equal(_bits(a), _bits(b))
-    return type(a) is type(b) and (a == b or (a != a and b != b))
+    return type(a) is type(b) and bool(a == b or (a != a and b != b))
 
 
 def _bits(tensor: Tensor) -> Tensor:

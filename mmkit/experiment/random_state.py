@@ -4,43 +4,52 @@ Training does not need them, because every step is seeded anew (``StepRandomness
 """
 
 import base64
-import random
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmkit import rng
+
 
 def captured() -> dict[str, Any]:
     """The present states of Python's, NumPy's and torch's generators, as JSON can hold them."""
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached_gauss = np.random.get_state(legacy=True)  # pyright: ignore[reportAssignmentType]
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    states = rng.captured()
+    version, words, gauss = states.python
+    name, keys, *position = states.numpy
     return {
         "python": {"version": version, "words": _encoded(np.array(words, dtype=np.uint32)), "gauss": gauss},
-        "numpy": {"name": name, "keys": _encoded(keys), "state": [int(position), int(has_gauss), float(cached_gauss)]},
-        "torch": _encoded(torch.get_rng_state().numpy()),
-        "cuda": [_encoded(state.numpy()) for state in cuda],
+        "numpy": {"name": name, "keys": _encoded(keys), "position": position},
+        "torch": _encoded(states.torch.numpy()),
+        "cuda": [_encoded(state.numpy()) for state in states.cuda],
+        "key": states.key,
     }
 
 
 def restore(states: dict[str, Any]) -> None:
-    """Set the generators to states that ``captured`` returned."""
+    """Set the generators to states that ``captured`` returned; those of CUDA only if there are as many devices."""
     python, numpy = states["python"], states["numpy"]
-    words = tuple(int(word) for word in np.frombuffer(base64.b64decode(python["words"]), dtype=np.uint32))
-    random.setstate((python["version"], words, python["gauss"]))
-    keys = np.frombuffer(base64.b64decode(numpy["keys"]), dtype=np.uint32)
-    position, has_gauss, cached_gauss = numpy["state"]
-    np.random.set_state((numpy["name"], keys, position, has_gauss, cached_gauss))
-    torch.set_rng_state(_state_tensor(states["torch"]))
-    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
-        torch.cuda.set_rng_state_all([_state_tensor(state) for state in states["cuda"]])
+    words = tuple(int(word) for word in _decoded(python["words"], np.uint32))
+    cuda = states["cuda"] if len(states["cuda"]) == torch.cuda.device_count() else []
+    rng.restore(
+        rng.States(
+            python=(python["version"], words, python["gauss"]),
+            numpy=(numpy["name"], _decoded(numpy["keys"], np.uint32), *numpy["position"]),
+            torch=_state_tensor(states["torch"]),
+            cuda=[_state_tensor(state) for state in cuda],
+            key=states["key"],
+        )
+    )
 
 
 def _encoded(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
+def _decoded(text: str, dtype: Any) -> np.ndarray:
+    return np.frombuffer(bytearray(base64.b64decode(text)), dtype=dtype)
+
+
 def _state_tensor(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+    return torch.from_numpy(_decoded(text, np.uint8))

@@ -80,8 +80,10 @@ def _write_configuration(cfg: DictConfig, directory: Path, overrides: Sequence[s
         if not source.exists():
             raise UsageError(f"exp_manager.files_to_copy: there is no {name}.")
         (directory / "files").mkdir(exist_ok=True)
-        copy = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, directory / "files" / source.name, **({"dirs_exist_ok": True} if source.is_dir() else {}))
+        if source.is_dir():
+            shutil.copytree(source, directory / "files" / source.name, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, directory / "files")
 
 
 def _refuse_finished(cfg: DictConfig, directory: Path, point: ResumePoint) -> None:

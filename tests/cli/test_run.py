@@ -67,7 +67,10 @@ def test_help_shows_the_composed_configuration_of_the_experiment(project):
         pytest.param(["experiment=first", "trainer.max_epochs=abc"], 2, "could not be converted to Integer", id="wrong-type"),
         pytest.param(["experiment=first", "job_type=evil"], 2, "job_type=evil: it is train or eval.", id="job-type"),
         pytest.param(
-            ["experiment=first", "resume_from_checkpoint=nope.ckpt"], 3, "nope.ckpt: there is no such checkpoint", id="no-checkpoint"
+            ["experiment=first", "resume_from_checkpoint=nope.ckpt"],
+            3,
+            "nope.ckpt: there is no such checkpoint",
+            id="no-checkpoint",
         ),
         pytest.param(
             ["experiment=first", "task.encoders.rgb.width=0"], 1, "task.encoders.rgb: width=0: it must be", id="constructor"
