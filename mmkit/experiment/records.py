@@ -40,8 +40,9 @@ def opened(cfg: DictConfig, directory: Path, point: ResumePoint, overrides: Sequ
     if is_rank_zero():
         _refuse_finished(cfg, directory, point)
         _list_changes(cfg, point)
-        run_dir = RunDir.claim(directory, point.in_place, job_type=cfg.job_type, from_step=point.state.get("step", 0))
-        _write_configuration(cfg, directory, overrides)
+        typed = redact_command(overrides)
+        run_dir = RunDir.claim(directory, point.in_place, from_step=point.state.get("step", 0), overrides=typed)
+        _write_configuration(cfg, directory, typed)
         run_dir.tell(name=str(cfg.exp_manager.name), job_type=cfg.job_type, import_roots=imported_roots())
     else:
         run_dir = RunDir.join(directory)
@@ -74,7 +75,7 @@ def config_text(cfg: DictConfig) -> str:
 
 def _write_configuration(cfg: DictConfig, directory: Path, overrides: Sequence[str]) -> None:
     (directory / "config.yaml").write_text(config_text(cfg))
-    (directory / "overrides.yaml").write_text(yaml.safe_dump(redact_command(overrides)))
+    (directory / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
     for name in cfg.exp_manager.files_to_copy or []:
         source = Path(name)
         if not source.exists():
