@@ -19,7 +19,7 @@ def boot_id() -> str:
 
 
 def namespace() -> str:
-    """In which process ids count here: containers can share the name of a machine; ``"unknown"`` where the system does not tell."""
+    """Where the numbers of processes count: two containers can share the name of a machine."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,7 @@ class _QuietFileHandler(logging.FileHandler):
         if not self.has_failed:
             self.has_failed = True
             super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # what is left to write does not fit, either
+            super().close()
