@@ -3,10 +3,13 @@
 import os
 import time
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import get_worker_info
+
+
+_COLUMNS = 5  # those of Activity without its first
 
 
 class Phase(IntEnum):
@@ -46,27 +49,36 @@ class ActivityBoard:
 
     def __init__(self, num_workers: int) -> None:
         self._num_workers = num_workers
-        self._table = torch.zeros(max(num_workers, 1), 5, dtype=torch.float64).share_memory_()
+        self._table = torch.zeros(max(num_workers, 1) * _COLUMNS, dtype=torch.float64).share_memory_()
+        self._cells: Any = None  # a memoryview of the table, which is ten times as fast as a tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cells": None}
 
     def reading(self, dataset_index: int, position: int) -> None:
         """Note that this process starts to read an example."""
-        self._row()[:] = os.getpid(), Phase.READING, dataset_index, position, time.monotonic()
+        cells, i = self._row()
+        cells[i + 1], cells[i + 2], cells[i + 3], cells[i + 4] = Phase.READING, dataset_index, position, time.monotonic()
+        cells[i] = os.getpid()
 
     def now(self, phase: Phase) -> None:
         """Note that this process starts another phase."""
-        row = self._row()
-        row[1], row[4] = phase, time.monotonic()
+        cells, i = self._row()
+        cells[i + 1], cells[i + 4] = phase, time.monotonic()
 
     def activities(self) -> list[Activity]:
         """What every worker is doing that has read anything so far."""
         numbers = range(self._num_workers) if self._num_workers else [None]
-        rows = zip(numbers, self._table.tolist(), strict=True)
+        rows = zip(numbers, self._table.reshape(-1, _COLUMNS).tolist(), strict=True)
         return [
             Activity(number, int(pid), Phase(int(phase)), int(dataset_index), int(position), since)
             for number, (pid, phase, dataset_index, position, since) in rows
             if pid
         ]
 
-    def _row(self):
+    def _row(self) -> tuple[Any, int]:
+        """All cells of the table, and the number of the first in this process's row."""
+        if self._cells is None:
+            self._cells = memoryview(self._table.numpy())  # pyright: ignore[reportArgumentType]
         worker = get_worker_info()
-        return self._table.numpy()[worker.id if worker else 0]
+        return self._cells, worker.id * _COLUMNS if worker else 0
