@@ -41,16 +41,13 @@ def job(cfg: DictConfig) -> float | None:
         warnings.filterwarnings("ignore", message)
     try:
         from mmkit.cli.summary import print_summary  # imports torch: only once there is something to run
-        from mmkit.experiment.ranks import is_rank_zero
         from mmkit.experiment.run import run
-        from mmkit.report import write_report
 
         hydra_config = HydraConfig.get()
         _set_log_levels(hydra_config)
         run_dir = Path(hydra_config.runtime.output_dir)
         outcome = run(cfg, run_dir, list(hydra_config.overrides.task))
-        if is_rank_zero():
-            write_report(run_dir)
+        if _write_report(run_dir):
             print_summary(outcome, run_dir)
         return outcome.monitored
     except SystemExit as stop:  # Lightning turns Ctrl-C into exit code 1
@@ -59,10 +56,22 @@ def job(cfg: DictConfig) -> float | None:
     except (Exception, KeyboardInterrupt) as error:
         hydra_config = HydraConfig.get()
         report(error, Path(hydra_config.runtime.output_dir))
+        if isinstance(error, StoppedError):
+            _write_report(Path(hydra_config.runtime.output_dir))
         goes_on = isinstance(error, Exception) and not isinstance(error, StoppedError)
         if hydra_config.mode == RunMode.MULTIRUN and goes_on:  # the other jobs do
             raise CompactHydraException(explain(error)) from None  # which Hydra prints without a trace
         raise SystemExit(exit_code(error)) from None
+
+
+def _write_report(run_dir: Path) -> bool:
+    """Write the run's report, and return True, on the first rank."""
+    from mmkit.experiment.ranks import is_rank_zero
+    from mmkit.report import write_report
+
+    if is_rank_zero():
+        write_report(run_dir)
+    return is_rank_zero()
 
 
 def _set_log_levels(hydra_config: HydraConf) -> None:

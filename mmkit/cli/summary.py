@@ -24,6 +24,10 @@ def print_summary(outcome: Outcome, run_dir: Path, stream=None) -> None:
     console.print(f"Run directory  {os.path.relpath(run_dir)}")
     if outcome.checkpoint:
         console.print(f"Checkpoint     {os.path.relpath(outcome.checkpoint)}")
+    if outcome.archive:
+        console.print(f"Archive        {os.path.relpath(outcome.archive)}")
+    if (run_dir / "report.html").is_file():
+        console.print(f"Report         {os.path.relpath(run_dir / 'report.html')}")
     for picture in sorted(run_dir.rglob("*.png")):
         console.print(f"Picture        {os.path.relpath(picture)}")
 

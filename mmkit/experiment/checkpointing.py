@@ -116,13 +116,14 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         self._since.ended_epoch = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step != self.saved_step and (self.schedule.save_last or self._is_due(trainer)):
+        is_new = trainer.global_step != self.saved_step and not trainer.fast_dev_run
+        if is_new and (self.schedule.save_last or self._is_due(trainer)):
             self._save(trainer, Position.END)
         super().on_train_end(trainer, pl_module)
 
     def _is_due(self, trainer: Trainer) -> bool:
         schedule, since, step = self.schedule, self._since, trainer.global_step
-        if step == 0 or step == self.saved_step:
+        if step == 0 or step == self.saved_step or trainer.fast_dev_run:
             return False
         due = since.validated and (schedule.is_default or schedule.monitor is not None)
         due |= schedule.is_default and since.ended_epoch
@@ -159,6 +160,7 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         checkpoint[STATE_KEY] = {
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
+            "validated": self._position is not Position.BEFORE_VALIDATION,
             "monitor": self.schedule.monitor,
             "score": self._score,
             "data": self.data.state_dict(),
@@ -170,7 +172,8 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         if trainer.state.fn != TrainerFn.FITTING or STATE_KEY not in checkpoint:
             return
         state = checkpoint[STATE_KEY]
-        self.saved_step = state["step"]
+        if state["validated"]:  # otherwise the validation that is run now gives it a score, with which it is saved again
+            self.saved_step = state["step"]
         random_state.restore(state["random"])
         self.resumed(state)
 

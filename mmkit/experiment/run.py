@@ -64,7 +64,7 @@ def run(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> Outc
     """
     check(cfg)
     directory = directory.resolve()
-    with early_stop_signals():
+    with early_stop_signals(f"What was saved before is in {directory}."):
         point = find_resume_point(cfg, directory) if cfg.job_type == "train" else ResumePoint()
         with opened(cfg, directory, point, overrides):
             return (_train if cfg.job_type == "train" else _evaluate)(cfg, directory, point)
@@ -138,7 +138,7 @@ def _train(cfg: DictConfig, run_dir: Path, point: ResumePoint) -> Outcome:
             path = None if chosen.monitored is None else chosen.checkpoint
             trainer.test(task, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
             metrics |= _metrics(trainer)
-    return replace(chosen, metrics=metrics, archive=_save_archive(cfg, run_dir, task, equipment, trainer))
+    return replace(chosen, metrics=metrics, archive=_save_archive(cfg, run_dir, task, equipment, trainer, chosen))
 
 
 def _evaluate(cfg: DictConfig, run_dir: Path, point: ResumePoint) -> Outcome:
@@ -197,11 +197,18 @@ def _chosen(trainer: Trainer, run_dir: Path) -> Outcome:
     return Outcome({}, checkpoint=None if path is None else str(path))
 
 
-def _save_archive(cfg: DictConfig, run_dir: Path, task: TrainingTask, equipment: Equipment, trainer: Trainer) -> str | None:
-    """Save the trained task, with averaged weights if it was evaluated with them."""
+def _save_archive(
+    cfg: DictConfig, run_dir: Path, task: TrainingTask, equipment: Equipment, trainer: Trainer, chosen: Outcome
+) -> str | None:
+    """Save the trained task: the best weights if a metric is monitored, averaged if it was evaluated so."""
     if not trainer.is_global_zero or cfg.trainer.fast_dev_run:
         return None
     task = getattr(task, "_orig_mod", task)  # what torch.compile wraps
+    if chosen.monitored is not None and chosen.checkpoint and not cfg.test_after_fit:  # a test has loaded them
+        checkpoint = equipment.io.load_checkpoint(chosen.checkpoint)
+        task.load_state_dict(checkpoint["state_dict"])
+        if equipment.average is not None:
+            equipment.average.load_state_dict(checkpoint["callbacks"][equipment.average.state_key])
     if equipment.average is not None and cfg.exp_manager.ema.evaluate:
         task.load_state_dict(equipment.average.averaged_state_dict(task))
     try:
