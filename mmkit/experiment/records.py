@@ -37,26 +37,32 @@ def opened(cfg: DictConfig, directory: Path, point: ResumePoint, overrides: Sequ
     Raises:
         UsageError: The directory is in use or holds another run, the run is over, or the model has changed.
     """
+    typed = redact_command(overrides)
     if is_rank_zero():
         _refuse_finished(cfg, directory, point)
         _list_changes(cfg, point)
-        typed = redact_command(overrides)
         run_dir = RunDir.claim(directory, point.in_place, from_step=point.state.get("step", 0), overrides=typed)
-        _write_configuration(cfg, directory, typed)
-        run_dir.tell(name=str(cfg.exp_manager.name), job_type=cfg.job_type, import_roots=imported_roots())
     else:
         run_dir = RunDir.join(directory)
-    if local_rank() == 0 or not cfg.exp_manager.log_local_rank_0_only:
-        run_dir.open_log()
     try:
+        if is_rank_zero():
+            _write_configuration(cfg, directory, typed)
+            run_dir.tell(name=str(cfg.exp_manager.name), job_type=cfg.job_type, import_roots=imported_roots())
+        if local_rank() == 0 or not cfg.exp_manager.log_local_rank_0_only:
+            run_dir.open_log()
         yield run_dir
-    except StoppedError as stop:
-        run_dir.finish("stopped", reason=stop.reason)
-        raise
     except BaseException as error:
-        run_dir.finish("failed", reason=type(error).__name__)
+        stop = _stop_behind(error)
+        run_dir.finish("stopped" if stop else "failed", reason=stop.reason if stop else type(error).__name__)
         raise
     run_dir.finish("finished")
+
+
+def _stop_behind(error: BaseException | None) -> StoppedError | None:
+    """The stop that an error was made of, e.g. by Hydra when a data set was being built."""
+    while error is not None and not isinstance(error, StoppedError):
+        error = error.__cause__
+    return error
 
 
 def write_provenance(directory: Path, data: Mapping[str, Any]) -> None:
