@@ -59,6 +59,7 @@ def code_state(folder: Path, secrets: list[str]) -> dict[str, Any] | None:
     root = _git(folder, "rev-parse", "--show-toplevel")
     if root is None:
         return None
+    folder = Path(root)
     diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
     untracked = (_git(folder, "ls-files", "--others", "--exclude-standard", "--full-name") or "").splitlines()
     return {
