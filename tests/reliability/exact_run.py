@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 from hydra import compose, initialize
 from omegaconf import DictConfig
 
+from mmkit.cli.failure import exit_code, explain
 from mmkit.experiment.comparison import different_inputs, different_states
 
 
@@ -99,6 +103,9 @@ exp_manager:
 #: Optimizer steps of the whole run: 3 epochs of 20, of two batches each.
 STEPS = 60
 RECORD = "exp_manager.record_inputs=true"
+#: A shorter run of 20 steps, saved four times.
+SHORT = ("trainer.max_epochs=1", "exp_manager.checkpoint_callback_params.every_n_train_steps=5", RECORD)
+SHORT_STEPS = 20
 KEEP_ALL = ("exp_manager.checkpoint_callback_params.save_top_k=-1", RECORD)
 
 
@@ -137,21 +144,45 @@ def train(root: Path, run_dir: Path, *overrides: str) -> Path:
     return run_dir
 
 
-def in_child(work: Callable[[], Any]) -> int:
-    """Start a forked process, which has everything imported already; returns its process id."""
+def in_child(work: Callable[[], Any], output: Path | None = None) -> int:
+    """Start a forked process, which has everything imported already; returns its process id.
+
+    It ends with the exit code that ``mmkit_run`` would have. What it prints, and why it failed, is appended to ``output``.
+    """
     child = os.fork()
     if child == 0:
         code = 1
         try:
             os.setsid()
+            if output is not None:
+                _redirect(output)
             work()
             code = 0
+        except BaseException as error:
+            code = _exit_code(error)
+            print(f"mmkit_run: {explain(error)}", file=sys.stderr)
         finally:
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
     return child
 
 
-def on_two_ranks(work: Callable[[], Any], port: int) -> list[int]:
+def _redirect(output: Path) -> None:
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(file, number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, SystemExit):  # Lightning makes it of Ctrl-C
+        return 130 if isinstance(error.__context__, KeyboardInterrupt) else 1
+    return exit_code(error)
+
+
+def on_two_ranks(work: Callable[[], Any], port: int, output: Path | None = None) -> list[int]:
     """Start two forked processes as ranks of one run, as torchrun would; returns their process ids."""
     shared = {"WORLD_SIZE": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
@@ -159,12 +190,40 @@ def on_two_ranks(work: Callable[[], Any], port: int) -> list[int]:
         os.environ.update(shared, LOCAL_RANK=str(number))
         work()
 
-    return [in_child(partial(rank, number)) for number in (0, 1)]
+    return [in_child(partial(rank, number), output) for number in (0, 1)]
+
+
+def mmkit_run(root: Path, *arguments: str, command: str = "mmkit_run") -> "subprocess.Popen[str]":
+    """Start the command in the directory of the project, with a process group and a session of its own."""
+    script = str(Path(sys.executable).with_name(command))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    return subprocess.Popen(
+        [sys.executable, script, *arguments],
+        cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def wait_for(*children: int) -> list[int]:
     """Exit codes of processes."""
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def left_of(child: int) -> list[int]:
+    """Processes that a child of ``in_child`` has left behind when it ended, after a moment to notice it."""
+    for _ in range(50):
+        found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if _session(path) == child]
+        if not found:
+            return []
+        time.sleep(0.1)
+    return found
+
+
+def _session(stat: Path) -> int | None:
+    try:
+        state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended meanwhile
+        return None
+    return None if state in "ZX" else int(session)
 
 
 def kill(child: int) -> None:
