@@ -43,7 +43,6 @@ class ConfiguredData(LightningDataModule):
         self._datasets, self._loaders = datasets, loaders
         self._seed, self._divide = seed, divide
         self._next: tuple[int, int] | None = None
-        self._global_batch_size: int | None = None
         self._built: dict[str, dict[str, Dataset]] = {}
 
     def train_dataloader(self) -> DataLoader:
@@ -66,12 +65,19 @@ class ConfiguredData(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """The next epoch and batch, as marked, and the global batch size by which batches are counted."""
         epoch, batch = self._next or (0, 0)
-        return {"epoch": epoch, "batch": batch, "global_batch_size": self._global_batch_size or self._batch_size_now()}
+        return {"epoch": epoch, "batch": batch, "global_batch_size": self._batch_size_now()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Start the next training loader where ``state_dict`` says."""
-        self._next = state_dict["epoch"], state_dict["batch"]
-        self._global_batch_size = state_dict["global_batch_size"]
+        """Start the next training loader where ``state_dict`` says; at about the same example if the batch size changed."""
+        epoch, batch = state_dict["epoch"], state_dict["batch"]
+        before, now = state_dict["global_batch_size"], self._batch_size_now()
+        if batch and before and now and before != now:
+            batch = batch * before // now
+            logger.warning(
+                "The global batch size was %d and is now %d. Epoch %d goes on at batch %d, at about the same example.",
+                *(before, now, epoch, batch),
+            )
+        self._next = epoch, batch
 
     def digests(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Per split and data set: its ``class`` and a hash of its ``config``.
@@ -102,18 +108,7 @@ class ConfiguredData(LightningDataModule):
 
     def _start(self) -> tuple[int, int]:
         """Epoch and batch at which training starts."""
-        size_before, self._global_batch_size = self._global_batch_size, self._batch_size_now()
-        if self._next is None:
-            return getattr(self.trainer, "current_epoch", 0), 0
-        epoch, batch = self._next
-        if batch and size_before and self._global_batch_size and size_before != self._global_batch_size:
-            batch = batch * size_before // self._global_batch_size
-            logger.warning(
-                "The global batch size was %d and is now %d. Epoch %d goes on at batch %d, at about the same example.",
-                *(size_before, self._global_batch_size, epoch, batch),
-            )
-            self._next = epoch, batch
-        return epoch, batch
+        return self._next or (getattr(self.trainer, "current_epoch", 0), 0)
 
     def _loader(self, split: str, epoch: int = 0, start_batch: int = 0) -> DataLoader:
         if not self.has(split):

@@ -18,7 +18,7 @@ from mmkit.experiment import random_state
 from mmkit.experiment.boundaries import BatchBoundaries
 from mmkit.experiment.checkpoint import DirectoryCheckpointIO
 from mmkit.experiment.faults import NonFiniteGuard
-from mmkit.experiment.loop_state import Position, settle
+from mmkit.experiment.loop_state import Position, count_batches, settle
 from mmkit.experiment.stops import Stops
 
 
@@ -172,6 +172,8 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         if trainer.state.fn != TrainerFn.FITTING or STATE_KEY not in checkpoint:
             return
         state = checkpoint[STATE_KEY]
+        if (batch := self.data.state_dict()["batch"]) != state["data"]["batch"]:  # the batch size has changed
+            count_batches(checkpoint["loops"]["fit_loop"], batch)
         if state["validated"]:  # otherwise the validation that is run now gives it a score, with which it is saved again
             self.saved_step = state["step"]
         random_state.restore(state["random"])

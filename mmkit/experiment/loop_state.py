@@ -59,3 +59,9 @@ def _reopen_epoch(fit_loop: dict[str, Any], trainer: Trainer) -> None:
     for counters in (fit_loop["epoch_progress"]["total"], fit_loop["epoch_progress"]["current"]):
         counters["processed"] = counters["completed"] = counters["started"] - 1
     _count_logged_step_once(fit_loop, trainer)
+
+
+def count_batches(fit_loop: dict[str, Any], batch: int) -> None:
+    """Set in place how many batches of the present epoch are done."""
+    current = fit_loop["epoch_loop.batch_progress"]["current"]
+    current.update(ready=current["ready"] - current["completed"] + batch, started=batch, processed=batch, completed=batch)

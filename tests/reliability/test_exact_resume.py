@@ -1,5 +1,6 @@
 """The promise of exact resume: a run that goes on from any of its steps ends as the one without a break, bit by bit."""
 
+import json
 import shutil
 import socket
 
@@ -41,6 +42,17 @@ def test_straight_run_saved_every_step(straight):
 def test_resumed_run_is_identical(step, straight, project, tmp_path):
     run_dir = resume(project, as_it_was(straight, step, tmp_path / "run"))
     assert differences(straight, run_dir) == []
+
+
+def test_a_larger_batch_goes_on_at_the_same_example_and_ends_with_the_epoch(straight, project, tmp_path, caplog):
+    record = as_it_was(straight, 10, tmp_path / "run") / "inputs-rank-0.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(lines[:20]))  # two batches a step
+    resume(project, record.parent, "dataloader.train.batch_size=8", "trainer.max_epochs=1")
+    assert "Epoch 0 goes on at batch 10, at about the same example." in caplog.text
+    batches = [json.loads(line) for line in record.read_text().splitlines()]
+    assert [batch["batch"] for batch in batches[20:]] == list(range(10, 20))
+    assert sorted(index for batch in batches for _, index in batch["ids"]["rgb"]) == list(range(160))
 
 
 @pytest.mark.slow
