@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -206,6 +207,13 @@ def mmkit_run(root: Path, *arguments: str, command: str = "mmkit_run") -> "subpr
 def wait_for(*children: int) -> list[int]:
     """Exit codes of processes."""
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def left_of(child: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import time
 from functools import partial
 
@@ -14,6 +13,7 @@ from tests.reliability.exact_run import (
     SHORT,
     SHORT_STEPS,
     differences,
+    free_port,
     in_child,
     latest,
     left_of,
@@ -124,11 +124,8 @@ def test_two_ranks_stop_together(project, tmp_path):
 
 def on_two(project, run_dir, *overrides):
     settings = ("trainer.strategy=ddp", "trainer.devices=2", "dataloader.train.batch_size=2", "trainer.max_steps=5")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     work = partial(train, project, run_dir, *SHORT, *settings, *overrides)
-    return wait_for(*on_two_ranks(work, port, run_dir.with_suffix(".log")))
+    return wait_for(*on_two_ranks(work, free_port(), run_dir.with_suffix(".log")))
 
 
 @pytest.mark.slow
