@@ -94,6 +94,10 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._saved_at = time.monotonic()
+        io = trainer.strategy.checkpoint_io
+        if isinstance(io, DirectoryCheckpointIO):
+            with io.only_checking():
+                trainer.save_checkpoint(self._path(trainer.global_step))
 
     def at_boundary(self, trainer: Trainer) -> None:
         if self._is_due(trainer):

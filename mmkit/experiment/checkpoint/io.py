@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ class DirectoryCheckpointIO(CheckpointIO):
         self.config_yaml, self.asynchronous, self.retention = config_yaml, asynchronous, retention
         self.last_error: Exception | None = None
         self._is_raised = True
+        self._only_checks = False
         self._writer: threading.Thread | None = None
         self._snapshots = Snapshots()
 
@@ -87,6 +90,8 @@ class DirectoryCheckpointIO(CheckpointIO):
         path = _local(path)
         check_storable(checkpoint)
         _check_name(path, step_of(checkpoint))
+        if self._only_checks:
+            return
         self._join()
         checkpoint = without_unstorable_hyper_parameters(checkpoint)
         snapshot = self._snapshots.take(checkpoint, share_host_memory=not self.asynchronous)
@@ -96,6 +101,15 @@ class DirectoryCheckpointIO(CheckpointIO):
             return
         self._writer = threading.Thread(target=self._write, args=(snapshot, path), name="checkpoint writer")
         self._writer.start()
+
+    @contextmanager
+    def only_checking(self) -> Iterator[None]:
+        """Let saves say what could not be stored, and write nothing: a mistake is told before the first step."""
+        self._only_checks = True
+        try:
+            yield
+        finally:
+            self._only_checks = False
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         self.last_error = None
