@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmkit.conf.run_version import CHECKPOINTS, newest_run
 from mmkit.errors import RefusedError, UsageError
-from mmkit.experiment.checkpoint import best, newest_good
+from mmkit.experiment.checkpoint import best, newest_good, verify
 from mmkit.experiment.redaction import redact
 
 
@@ -37,11 +37,14 @@ def find_resume_point(cfg: DictConfig, run_dir: Path) -> ResumePoint:
 
     Raises:
         RefusedError: There is no such checkpoint, or none that can be trusted.
-        UsageError: ``resume_if_exists`` finds nothing, and may not start anew.
+        UsageError: ``resume_if_exists`` finds nothing, and may not start anew; or ``init_from`` names other weights.
     """
     if cfg.resume_from_checkpoint is not None:
         checkpoint = named_checkpoint(cfg, run_dir)
-        return ResumePoint(checkpoint, checkpoint.resolve().is_relative_to(run_dir.resolve()), _state(checkpoint))
+        in_place = checkpoint.resolve().is_relative_to(run_dir.resolve())
+        if not in_place:
+            refuse_two_sources(cfg)
+        return ResumePoint(checkpoint, in_place, _state(checkpoint))
     if not cfg.exp_manager.resume_if_exists:
         return ResumePoint()
     checkpoint = newest_good(run_dir / CHECKPOINTS)
@@ -53,6 +56,19 @@ def find_resume_point(cfg: DictConfig, run_dir: Path) -> ResumePoint:
             "exp_manager.resume_ignore_no_checkpoint=true to start from the beginning."
         )
     return ResumePoint(in_place=True)
+
+
+def refuse_two_sources(cfg: DictConfig) -> None:
+    """Raise if a checkpoint that is not the run's own is to be loaded, and other weights, too.
+
+    Raises:
+        UsageError: Both ``resume_from_checkpoint`` and ``init_from`` are given.
+    """
+    if cfg.resume_from_checkpoint is not None and cfg.init_from is not None:
+        raise UsageError(
+            f"resume_from_checkpoint={cfg.resume_from_checkpoint} and init_from={cfg.init_from} both say with which weights to "
+            "begin. Remove one of them."
+        )
 
 
 def named_checkpoint(cfg: DictConfig, run_dir: Path | None = None) -> Path:
@@ -77,7 +93,11 @@ def named_checkpoint(cfg: DictConfig, run_dir: Path | None = None) -> Path:
         raise RefusedError(f"resume_from_checkpoint={spec}: there is no such checkpoint.")
     if (path / CHECKPOINTS).is_dir():
         path = path / CHECKPOINTS
-    return _chosen("latest", path, spec) if path.is_dir() and path.name == CHECKPOINTS else path
+    if path.is_dir() and path.name == CHECKPOINTS:
+        return _chosen("latest", path, spec)
+    if path.is_dir():
+        verify(path)  # before its run is claimed, and before its state is read
+    return path
 
 
 def _state(checkpoint: Path) -> dict[str, Any]:

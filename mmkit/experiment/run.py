@@ -25,7 +25,7 @@ from mmkit.experiment.loggers import check_conflicts
 from mmkit.experiment.manager import Equipment, equip
 from mmkit.experiment.ranks import is_rank_zero
 from mmkit.experiment.records import opened, write_provenance
-from mmkit.experiment.resume import ResumePoint, find_resume_point, named_checkpoint
+from mmkit.experiment.resume import ResumePoint, find_resume_point, named_checkpoint, refuse_two_sources
 from mmkit.experiment.stops import early_stop_signals
 from mmkit.tasks.base import TrainingTask
 from mmkit.trainer.progress import TimedProgressBar
@@ -75,6 +75,8 @@ def check(cfg: DictConfig) -> None:
     if cfg.job_type not in ("train", "eval"):
         raise UsageError(f"job_type={cfg.job_type}: it is train or eval.")
     check_conflicts(cfg)
+    if cfg.job_type == "eval":
+        refuse_two_sources(cfg)
     if cfg.test_after_fit and cfg.job_type == "train" and not cfg.datasets.test:
         raise UsageError("test_after_fit=true, but datasets.test is empty.")
 
