@@ -51,7 +51,9 @@ COMMANDS = [line for language, _, text in blocks() if language == "bash" for lin
 def test_command_of_the_guide_runs(folder, command):
     done = type_in(command, folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    if "--help" not in command:
+    if "verify" in command:
+        assert "IDENTICAL" in done.stdout
+    elif "--help" not in command:
         assert "Run directory" in done.stdout
 
 
