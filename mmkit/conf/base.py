@@ -286,6 +286,7 @@ class MMKitConf:
 
 _HYDRA = {
     "job": {"name": "mmkit_run", "chdir": False},
+    "callbacks": {"redact_sweep": {"_target_": "mmkit.experiment.sweep_record.RedactSweep"}},
     "output_subdir": None,  # would hold secrets, and be written before the directory is claimed
     "run": {"dir": "${mmkit.run_dir:}"},
     "sweep": {"dir": "${mmkit.run_dir:sweep}", "subdir": "${hydra.job.num}"},

@@ -131,13 +131,14 @@ def test_a_process_started_alone_belongs_to_no_launch(environment):
 
 
 PROGRAM = """
-import hydra, mmkit.conf.base
+import os, hydra, mmkit.conf.base
 from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 def job(cfg):
     folder = Path(HydraConfig.get().runtime.output_dir)
     print(folder, sorted(path.name for path in folder.iterdir()), HydraConfig.get().run.dir)
+    print("exported", os.environ.get("MMKIT_VERSION"))
 
 hydra.main(version_base="1.3", config_path=None, config_name="base_config")(job)()
 """
@@ -155,10 +156,27 @@ def test_hydra_leaves_the_directory_empty(workplace):
     assert os.listdir(workplace) == ["outputs"]
 
 
+def test_the_directory_of_a_run_stays_the_same_while_it_runs(workplace):
+    run = a_run(workplace / "old/run", "2026-01-02", saved=True)
+    done = hydra_program("resume_from_checkpoint=old/run/checkpoints/step-000001")
+    assert done.stdout.endswith(f" {run}\nexported \n"), done.stdout
+
+
 def test_jobs_of_a_sweep_share_a_folder(workplace):
     done = hydra_program("--multirun", "exp_manager.version=a", "seed=1,2")
     assert f"{workplace}/outputs/first/a/0 []" in done.stdout, done.stderr
     assert f"{workplace}/outputs/first/a/1 []" in done.stdout
+
+
+def test_what_hydra_writes_about_a_sweep_has_no_secrets(workplace):
+    secret = "trainer.plugins={password: swordfish}"
+    done = hydra_program("--multirun", "exp_manager.version=a", "seed=1,2", secret)
+    assert done.returncode == 0, done.stderr
+    written = (workplace / "outputs/first/a/multirun.yaml").read_text()
+    assert "swordfish" not in written
+    assert "password: '***'" in written
+    assert "seed=1,2" in written
+    assert sorted(path.name for path in (workplace / "outputs/first/a").iterdir()) == ["0", "1", "multirun.yaml"]
 
 
 @pytest.mark.parametrize("choice", ["none", "disabled", "default"])
