@@ -13,7 +13,19 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from mmkit.experiment.checkpoint.manifest import CONFIG, MANIFEST, STATE, TRAINER, WEIGHTS, Manifest, Member, encode, new_hash
+from mmkit.experiment.checkpoint.large_tensors import put_back, taken_out
+from mmkit.experiment.checkpoint.manifest import (
+    CONFIG,
+    MANIFEST,
+    MOMENTS,
+    STATE,
+    TRAINER,
+    WEIGHTS,
+    Manifest,
+    Member,
+    encode,
+    new_hash,
+)
 from mmkit.experiment.checkpoint.placing import latest_to_be, placed, remove_orphans, sync_directory
 from mmkit.experiment.checkpoint.storable import STATE_KEY, WEIGHTS_KEY
 from mmkit.experiment.checkpoint.verification import damage_of, opened, read_manifest, refusal
@@ -76,10 +88,12 @@ def _contents(checkpoint: dict[str, Any], config_yaml: str | None) -> dict[str, 
     weights = checkpoint.get(WEIGHTS_KEY)
     weights = weights if isinstance(weights, dict) else {}
     tensors = {name: value for name, value in weights.items() if fits(name, value)}
+    part, places, large = taken_out(_trainer_part(checkpoint, weights, set(tensors)))
     state = json.dumps(checkpoint.get(STATE_KEY, {}), indent=2).encode()
     contents: dict[str, Content] = {
         WEIGHTS: lambda file: write_weights(tensors, file),
-        TRAINER: lambda file: torch.save(_trainer_part(checkpoint, weights, set(tensors)), file),  # pyright: ignore
+        MOMENTS: lambda file: write_weights(large, file),
+        TRAINER: lambda file: torch.save({**part, "places": places}, file),  # pyright: ignore[reportArgumentType]
         STATE: lambda file: file.write(state),
     }
     if config_yaml is not None:
@@ -148,14 +162,15 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     state = _read_small(path, STATE, members[STATE])
     if CONFIG in members:
         _read_small(path, CONFIG, members[CONFIG])
-    tensors = read_weights(path, members[WEIGHTS])
+    tensors, large = (read_weights(path, name, members[name]) for name in (WEIGHTS, MOMENTS))
     try:
+        put_back(trainer, trainer["places"], {name: tensor.to(device) for name, tensor in large.items()})
         checkpoint = trainer["checkpoint"]
         if STATE_KEY in checkpoint:
             checkpoint[STATE_KEY] = json.loads(state)
         if checkpoint.get(WEIGHTS_KEY, ...) is None:
             checkpoint[WEIGHTS_KEY] = _weights(trainer, tensors, device)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise refusal(path, [f"its members do not fit together: {error!r}"]) from None
     return checkpoint
 

@@ -11,8 +11,9 @@ import xxhash
 import mmkit
 
 
-WEIGHTS, TRAINER, STATE, CONFIG, MANIFEST = "model.safetensors", "trainer.pt", "state.json", "config.yaml", "manifest.json"
-REQUIRED = (WEIGHTS, TRAINER, STATE)
+WEIGHTS, MOMENTS, TRAINER = "model.safetensors", "trainer.safetensors", "trainer.pt"
+STATE, CONFIG, MANIFEST = "state.json", "config.yaml", "manifest.json"
+REQUIRED = (WEIGHTS, MOMENTS, TRAINER, STATE)
 MEMBERS = (*REQUIRED, CONFIG)
 
 FORMAT, VERSION = "mmkit-checkpoint", 1

@@ -1,4 +1,4 @@
-"""Model weights in the safetensors format, written and read in one pass over the bytes, with shared tensors stored once."""
+"""Tensors in the safetensors format, written and read in one pass over the bytes, with shared ones stored once."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import torch
 from torch import Tensor
 
-from mmkit.experiment.checkpoint.manifest import WEIGHTS, Member, new_hash
+from mmkit.experiment.checkpoint.manifest import Member, new_hash
 from mmkit.experiment.checkpoint.snapshot import is_plain
 from mmkit.experiment.checkpoint.verification import CHUNK_BYTES, opened, refusal
 
@@ -103,11 +103,12 @@ class _Entry:
     end: int
 
 
-def read_weights(path: Path, member: Member) -> OrderedDict[str, Tensor]:
-    """Read the weights of a checkpoint and hold them against the manifest in the same pass.
+def read_weights(path: Path, name: str, member: Member) -> OrderedDict[str, Tensor]:
+    """Read a member of a checkpoint and hold it against the manifest in the same pass.
 
     Args:
         path: Directory of the checkpoint.
+        name: Name of the member.
         member: Size and digest that the manifest states.
 
     Returns:
@@ -116,18 +117,18 @@ def read_weights(path: Path, member: Member) -> OrderedDict[str, Tensor]:
     Raises:
         RefusedError: The file is damaged.
     """
-    with opened(path / WEIGHTS) as file:
+    with opened(path / name) as file:
         reader = _HashedReader(file)
         try:
             entries, aliases = _header(reader, member.size)
             tensors = OrderedDict((entry.name, _tensor(reader, entry)) for entry in entries)
             intact = reader.digest.hexdigest() == member.digest
         except OSError as error:
-            raise refusal(path, [f"{WEIGHTS} cannot be read: {error.strerror}"]) from None
+            raise refusal(path, [f"{name} cannot be read: {error.strerror}"]) from None
         except Exception:  # the header is read in the pass that finds damage, and damaged bytes can mean anything
-            raise refusal(path, [f"{WEIGHTS} is damaged: its header cannot be read"]) from None
+            raise refusal(path, [f"{name} is damaged: its header cannot be read"]) from None
         if not intact:
-            raise refusal(path, [f"{WEIGHTS} is damaged: it does not have the digest that the manifest states"])
+            raise refusal(path, [f"{name} is damaged: it does not have the digest that the manifest states"])
     tensors.update({name: tensors[stored] for name, stored in aliases.items()})
     return tensors
 

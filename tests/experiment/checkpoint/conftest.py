@@ -15,15 +15,15 @@ def content():
         generator = torch.Generator().manual_seed(step)
         tied = torch.randn(4, 3, generator=generator)
         weights = OrderedDict(embed=tied, bias=torch.randn(3, generator=generator), head=tied)
+        moments = {"step": torch.tensor(float(step)), "exp_avg": torch.randn(4, 3, generator=generator)}
+        moments["exp_avg_sq"] = torch.randn(2, 512, generator=generator)  # large enough for a file of its own
         weights._metadata = OrderedDict({"": {"version": 1}})
         return {
             "epoch": step // 10,
             "global_step": step,
             "pytorch-lightning_version": "2.6.6",
             "state_dict": weights,
-            "optimizer_states": [
-                {"state": {0: {"step": torch.tensor(float(step)), "exp_avg": torch.randn(4, 3, generator=generator)}}}
-            ],
+            "optimizer_states": [{"state": {0: moments}}],
             "mmkit_state": {"step": step, "epoch": step // 10, "score": score, "monitor": "val/loss"},
         }
 

@@ -117,7 +117,8 @@ def test_tensors_that_share_memory_share_it_again(tmp_path):
 
 def test_the_members_are_what_their_names_say(tmp_path, save):
     path = save(tmp_path, 12, score=0.5)
-    assert sorted(os.listdir(path)) == ["config.yaml", "manifest.json", "model.safetensors", "state.json", "trainer.pt"]
+    plain = ["config.yaml", "manifest.json", "state.json"]
+    assert sorted(os.listdir(path)) == sorted([*plain, "model.safetensors", "trainer.pt", "trainer.safetensors"])
     assert json.loads((path / "state.json").read_text()) == {"step": 12, "epoch": 1, "score": 0.5, "monitor": "val/loss"}
     assert (path / "config.yaml").read_text() == "seed: 1\n"
     manifest = verify(path)
@@ -175,7 +176,7 @@ def test_a_trainer_part_that_is_something_else_is_refused(tmp_path, save, data):
 
 def test_members_that_do_not_fit_together_are_refused(tmp_path, save):
     path = save(tmp_path, 1)
-    torch.save({"checkpoint": {"state_dict": None}, "weight_names": ["unknown"]}, tmp_path / "other.pt")
+    torch.save({"checkpoint": {"state_dict": None}, "weight_names": ["unknown"], "places": []}, tmp_path / "other.pt")
     _forged(path, TRAINER, (tmp_path / "other.pt").read_bytes())
     with pytest.raises(RefusedError, match="its members do not fit together"):
         DirectoryCheckpointIO().load_checkpoint(path)

@@ -144,7 +144,7 @@ def test_everything_is_durable_before_it_gets_its_name(tmp_path, save, monkeypat
     save(tmp_path, 1)
     synced = [Path(name).name for kind, name in events if kind == "sync"]
     kinds = [kind for kind, _ in events]
-    members = {"model.safetensors", "trainer.pt", "state.json", "config.yaml", "manifest.json"}
+    members = {"model.safetensors", "trainer.safetensors", "trainer.pt", "state.json", "config.yaml", "manifest.json"}
     assert members < set(synced[: kinds.index("place")])
     assert [Path(name).name for kind, name in events if kind == "place"] == ["step-000001", "LATEST"]
     assert ".writing" in synced[kinds.index("place") - 1]  # the new directory itself

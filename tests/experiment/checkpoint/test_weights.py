@@ -20,7 +20,7 @@ def _read(directory, data):
     (directory / WEIGHTS).write_bytes(data)
     digest = new_hash()
     digest.update(data)
-    return read_weights(directory, Member(len(data), digest.hexdigest()))
+    return read_weights(directory, WEIGHTS, Member(len(data), digest.hexdigest()))
 
 
 def test_the_library_reads_what_is_written():
