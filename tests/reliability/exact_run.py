@@ -178,8 +178,8 @@ def _redirect(output: Path) -> None:
 
 
 def _exit_code(error: BaseException) -> int:
-    if isinstance(error, SystemExit):  # Lightning makes it of Ctrl-C
-        return 130 if isinstance(error.__context__, KeyboardInterrupt) else 1
+    if isinstance(error, SystemExit):  # Lightning makes 1 of Ctrl-C
+        return 130 if isinstance(error.__context__, KeyboardInterrupt) else int(error.code or 0)
     return exit_code(error)
 
 
