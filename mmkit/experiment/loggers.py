@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mmkit.errors import UsageError
 from mmkit.experiment.guarded_logger import Guard, Patience, within
 from mmkit.experiment.ranks import is_rank_zero
-from mmkit.experiment.redaction import redact
+from mmkit.experiment.redaction import redact, secrets_of
 from mmkit.experiment.wandb_mode import wandb_mode
 from mmkit.extras import require
 from mmkit.rng import preserved
@@ -87,7 +87,7 @@ def build_loggers(
         return [DummyLogger() for _ in entries]
     ids = {cls: list(known) for cls, known in resumed_ids.items()}
     patience, loggers = Patience(finish_seconds), []
-    hyperparameters = redact(OmegaConf.to_container(cfg, resolve=False))
+    hyperparameters = redact(OmegaConf.to_container(cfg, resolve=False), secrets_of())
     for entry in entries:
         cls = _target(entry).rpartition(".")[2]
         known = ids.get(cls) or []
@@ -201,4 +201,7 @@ def _wandb_logger(entry: DictConfig, arguments: dict[str, Any]) -> Logger:
     # What wandb collects by itself, the command and a diff among it, would go out with its secrets; mmkit has its own record.
     settings = {"init_timeout": START_SECONDS, "console": "off", "disable_git": True, "save_code": False, "x_disable_meta": True}
     settings |= dict(entry.get("settings") or {})
+    shown = ("config", "group", "name", "notes", "tags")
+    told = {name: entry[name] for name in shown if entry.get(name) is not None}
+    arguments |= redact(OmegaConf.to_container(OmegaConf.create(told), resolve=True), secrets_of())
     return instantiate(entry, offline=False, mode=mode, settings=wandb.Settings(**settings), resume="allow", **arguments)

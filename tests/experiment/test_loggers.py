@@ -266,7 +266,7 @@ def test_wandb_files_can_be_read_back_and_hold_no_secret(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["mmkit_run", "planted_password=swordfish-argv"])
     cfg = composed(
         "exp_manager.create_wandb_logger=true", "+task.encoders={x: {password: swordfish-config}}",
-        "exp_manager.wandb_logger_kwargs.project=my_project",
+        "exp_manager.wandb_logger_kwargs.project=my_project", "+exp_manager.wandb_logger_kwargs.notes='https://me:swordfish-notes@host'",
     )  # fmt: skip
     first = build_loggers(cfg, tmp_path / "run", {})
     first[0].log_metrics({"train/loss": 0.25}, step=7)
@@ -285,7 +285,7 @@ def test_wandb_files_can_be_read_back_and_hold_no_secret(tmp_path, monkeypatch):
     values = [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in r.history.item} for r in records]
     logged = [(value["trainer/global_step"], value["train/loss"]) for value in values if "train/loss" in value]
     assert sorted(logged) == [(7, 0.25), (8, 0.125)]
-    assert {r.run.project for r in records if r.run.project} == {"my_project"}
+    assert {(r.run.project, r.run.notes) for r in records if r.run.project} == {("my_project", "https://***@host")}
     for path in (tmp_path / "run").rglob("*"):
         assert not path.is_file() or b"swordfish" not in path.read_bytes(), path
 
