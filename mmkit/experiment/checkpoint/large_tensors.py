@@ -83,7 +83,10 @@ def _views(value: Any, seen: set[int], stays: str | None) -> Iterator[tuple[Tens
     """Tensors, and what they are of their memory; those that cannot be taken out are another view than those that can."""
     if isinstance(value, Tensor):
         if is_plain(value):
-            yield value, (value.storage_offset(), value.shape, value.stride(), value.dtype, stays)
+            yield (
+                value,
+                (value.storage_offset(), value.shape, value.stride(), value.dtype, type(value), value.requires_grad, stays),
+            )
     elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
         seen.add(id(value))
         if type(value) not in (dict, OrderedDict, list):

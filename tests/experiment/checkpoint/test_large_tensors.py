@@ -68,9 +68,8 @@ def test_memory_that_is_shared_otherwise_stays_with_torch(tmp_path, large, secon
     tensor = large(1)
     part, tensors = _round_trip({"a": tensor, "b": second(tensor)}, tmp_path)
     other = part["b"][0] if isinstance(part["b"], tuple) else part["b"]
-    if not isinstance(other, torch.nn.Parameter):
-        assert not tensors
-        assert other.untyped_storage().data_ptr() == part["a"].untyped_storage().data_ptr()
+    assert not tensors
+    assert other.untyped_storage().data_ptr() == part["a"].untyped_storage().data_ptr()
     assert torch.equal(other.detach().flatten()[:10], torch.ones(10))
 
 
