@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from mmkit.dataloader.loaders import ConfiguredData
-from mmkit.errors import UsageError
+from mmkit.errors import MMKitError, UsageError
 from mmkit.experiment import random_state
 from mmkit.experiment.boundaries import BatchBoundaries
 from mmkit.experiment.checkpoint import DirectoryCheckpointIO
@@ -68,6 +68,7 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         guard: Looks for NaN and infinity before a save; None for no look.
         describe: Further plain data for ``state.json``.
         resumed: Told the plain data of a loaded checkpoint before training goes on.
+        is_ours: Whether the run's directory still belongs to this process.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         guard: NonFiniteGuard | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
         resumed: Callable[[dict[str, Any]], None] = lambda state: None,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(data, stops)
         self.directory, self.schedule, self.guard = directory, schedule, guard
-        self.describe, self.resumed = describe, resumed
+        self.describe, self.resumed, self.is_ours = describe, resumed, is_ours
         self.saved_step = -1
         self._since = _SinceLastSave()
         self._saved_at = time.monotonic()
@@ -120,14 +122,14 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         self._since.ended_epoch = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        is_new = trainer.global_step != self.saved_step and not trainer.fast_dev_run
+        is_new = trainer.global_step != self.saved_step and not _is_trial(trainer)
         if is_new and (self.schedule.save_last or self._is_due(trainer)):
             self._save(trainer, Position.END)
         super().on_train_end(trainer, pl_module)
 
     def _is_due(self, trainer: Trainer) -> bool:
         schedule, since, step = self.schedule, self._since, trainer.global_step
-        if step == 0 or step == self.saved_step or trainer.fast_dev_run:
+        if step == 0 or step == self.saved_step or _is_trial(trainer):
             return False
         due = since.validated and (schedule.is_default or schedule.monitor is not None)
         due |= schedule.is_default and since.ended_epoch
@@ -150,6 +152,8 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         return self.directory / f"step-{step:06d}"
 
     def _save(self, trainer: Trainer, position: Position) -> None:
+        if not self.is_ours():
+            raise MMKitError(f"Another process has taken {self.directory.parent} over, as this one was not heard of for minutes.")
         if self.guard is not None:
             self.guard.check_now(trainer, trainer.lightning_module)
         self._position = position
@@ -194,3 +198,7 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
                 f"There are: {', '.join(sorted(trainer.callback_metrics)) or 'none'}."
             )
         return value.item() if isinstance(value, Tensor) else float(value)
+
+
+def _is_trial(trainer: Trainer) -> bool:
+    return bool(trainer.fast_dev_run)  # pyright: ignore[reportAttributeAccessIssue]  (set by a function of Lightning's)

@@ -22,6 +22,7 @@ from mmkit.experiment.memory import BatchShapes
 from mmkit.experiment.metrics_file import MetricsFile
 from mmkit.experiment.records import config_text
 from mmkit.experiment.resume import ResumePoint
+from mmkit.experiment.run_dir import RunDir
 from mmkit.experiment.step_randomness import StepRandomness
 from mmkit.experiment.stops import Stops
 from mmkit.trainer.ema import ExponentialMovingAverage
@@ -34,7 +35,7 @@ class Equipment:
 
     Attributes:
         callbacks: To be put before the user's own.
-        loggers: metrics.jsonl, and those that the configuration asks for.
+        loggers: Those that the configuration asks for, and metrics.jsonl.
         io: How checkpoints are written and read.
         shapes: Remembers the batch, for when memory runs out.
         average: The moving average of the weights, if there is one.
@@ -47,7 +48,7 @@ class Equipment:
     average: ExponentialMovingAverage | None = None
 
 
-def equip(cfg: DictConfig, run_dir: Path, data: ConfiguredData, seed: int, point: ResumePoint) -> Equipment:
+def equip(cfg: DictConfig, run_dir: RunDir, data: ConfiguredData, seed: int, point: ResumePoint) -> Equipment:
     """Make what ``exp_manager`` asks for. A bare-bones trainer gets nothing, an evaluation only what logs and watches.
 
     Args:
@@ -60,8 +61,8 @@ def equip(cfg: DictConfig, run_dir: Path, data: ConfiguredData, seed: int, point
     if cfg.trainer.barebones:
         return Equipment()
     manager, saved = cfg.exp_manager, point.state if point.in_place else {}
-    metrics, shapes = MetricsFile(run_dir / "metrics.jsonl"), BatchShapes()
-    loggers = [metrics, *build_loggers(cfg, run_dir, saved.get("loggers", {}))]
+    metrics, shapes = MetricsFile(run_dir.path / "metrics.jsonl"), BatchShapes()
+    loggers = [*build_loggers(cfg, run_dir.path, saved.get("loggers", {})), metrics]  # the first is the task's `logger`
     average = ExponentialMovingAverage(**_settings(manager.ema, without="enable")) if manager.ema.enable else None
     parameters = manager.checkpoint_callback_params
     io = DirectoryCheckpointIO(config_text(cfg), parameters.asynchronous, Retention(parameters.save_top_k, parameters.mode))
@@ -69,16 +70,17 @@ def equip(cfg: DictConfig, run_dir: Path, data: ConfiguredData, seed: int, point
     if cfg.job_type != "train":
         return equipment
     stops = Stops(manager.max_time_per_run)
-    guard = NonFiniteGuard(run_dir, stops)
-    equipment.callbacks = [StepRandomness(seed), *equipment.callbacks, *_watchers(manager, run_dir), guard]
+    guard = NonFiniteGuard(run_dir.path, stops)
+    equipment.callbacks = [StepRandomness(seed), *equipment.callbacks, *_watchers(manager, run_dir.path), guard]
     equipment.callbacks.append(
         RunCheckpoint(
-            run_dir / CHECKPOINTS,
+            run_dir.path / CHECKPOINTS,
             _schedule(parameters),
             data,
             stops,
             guard,
             describe=lambda: {"seed": seed, "loggers": logger_ids(loggers), "metrics_offset": metrics.offset()},
+            is_ours=lambda: run_dir.is_ours,
             resumed=lambda state: metrics.truncate(state["metrics_offset"]) if point.in_place else None,
         )
         if manager.create_checkpoint_callback and cfg.trainer.enable_checkpointing is not False

@@ -16,7 +16,7 @@ from mmkit.conf.projects import imported_roots
 from mmkit.errors import StoppedError, UsageError
 from mmkit.experiment.provenance import provenance
 from mmkit.experiment.ranks import is_rank_zero, local_rank
-from mmkit.experiment.redaction import redact, redact_command
+from mmkit.experiment.redaction import redact, redact_command, secrets_of
 from mmkit.experiment.resume import ResumePoint, changes_since, refuse_drift
 from mmkit.experiment.run_dir import RunDir, read_record
 
@@ -37,7 +37,7 @@ def opened(cfg: DictConfig, directory: Path, point: ResumePoint, overrides: Sequ
     Raises:
         UsageError: The directory is in use or holds another run, the run is over, or the model has changed.
     """
-    typed = redact_command(overrides)
+    typed = redact_command(overrides, secrets_of())
     if is_rank_zero():
         _refuse_finished(cfg, directory, point)
         _list_changes(cfg, point)
@@ -76,7 +76,9 @@ def write_provenance(directory: Path, data: Mapping[str, Any]) -> None:
 
 def config_text(cfg: DictConfig) -> str:
     """The configuration as it is kept on disk: without secrets, interpolations unresolved."""
-    return yaml.safe_dump(redact(OmegaConf.to_container(cfg, resolve=False)), sort_keys=False, allow_unicode=True, width=10**6)
+    return yaml.safe_dump(
+        redact(OmegaConf.to_container(cfg, resolve=False), secrets_of()), sort_keys=False, allow_unicode=True, width=10**6
+    )
 
 
 def _write_configuration(cfg: DictConfig, directory: Path, overrides: Sequence[str]) -> None:

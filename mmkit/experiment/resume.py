@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from mmkit.conf.run_version import CHECKPOINTS, newest_run
 from mmkit.errors import RefusedError, UsageError
 from mmkit.experiment.checkpoint import best, newest_good, verify
-from mmkit.experiment.redaction import redact
+from mmkit.experiment.redaction import redact, secrets_of
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def changes_since(checkpoint: Path, cfg: DictConfig) -> list[Change]:
     kept = checkpoint / "config.yaml"
     if not kept.is_file():
         return []
-    saved, now = _flat(OmegaConf.load(kept)), _flat(redact(OmegaConf.to_container(cfg)))
+    saved, now = _flat(OmegaConf.load(kept)), _flat(redact(OmegaConf.to_container(cfg), secrets_of()))
     keys = [key for key in {**saved, **now} if key.startswith("exp_manager.ema.") or not key.startswith(_STARTING_KEYS)]
     return [Change(key, saved.get(key), now.get(key)) for key in keys if saved.get(key) != now.get(key)]
 

@@ -21,11 +21,12 @@ from mmkit.conf.run_version import CHECKPOINTS
 from mmkit.dataloader.loaders import ConfiguredData
 from mmkit.errors import MMKitError, UsageError
 from mmkit.experiment.checkpoint import best, list_checkpoints, newest_good
-from mmkit.experiment.loggers import check_conflicts
+from mmkit.experiment.loggers import check_conflicts, close_loggers
 from mmkit.experiment.manager import Equipment, equip
 from mmkit.experiment.ranks import is_rank_zero
 from mmkit.experiment.records import opened, write_provenance
 from mmkit.experiment.resume import ResumePoint, find_resume_point, named_checkpoint, refuse_two_sources
+from mmkit.experiment.run_dir import RunDir
 from mmkit.experiment.stops import early_stop_signals
 from mmkit.tasks.base import TrainingTask
 from mmkit.trainer.progress import TimedProgressBar
@@ -66,8 +67,8 @@ def run(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> Outc
     directory = directory.resolve()
     with early_stop_signals(f"What was saved before is in {directory}."):
         point = find_resume_point(cfg, directory) if cfg.job_type == "train" else ResumePoint()
-        with opened(cfg, directory, point, overrides):
-            return (_train if cfg.job_type == "train" else _evaluate)(cfg, directory, point)
+        with opened(cfg, directory, point, overrides) as run_dir:
+            return (_train if cfg.job_type == "train" else _evaluate)(cfg, run_dir, point)
 
 
 def check(cfg: DictConfig) -> None:
@@ -121,29 +122,29 @@ def build_task(cfg: DictConfig) -> TrainingTask:
     return torch.compile(task, **OmegaConf.to_container(cfg.torch_compile_kwargs))  # pyright: ignore
 
 
-def _train(cfg: DictConfig, run_dir: Path, point: ResumePoint) -> Outcome:
+def _train(cfg: DictConfig, run_dir: RunDir, point: ResumePoint) -> Outcome:
     seed = _seeded(cfg.seed if cfg.seed is not None else point.state.get("seed"))
     data = ConfiguredData(cfg.datasets, cfg.dataloader, seed, divide=cfg.trainer.use_distributed_sampler)
     equipment = equip(cfg, run_dir, data, seed, point)
     if is_rank_zero():
-        write_provenance(run_dir, data.digests())
+        write_provenance(run_dir.path, data.digests())
     trainer, task = build_trainer(cfg.trainer, equipment), build_task(cfg)
     if point.checkpoint is None:
         _begin_with(cfg.init_from, task)
-    with _memory_explained(equipment), warnings.catch_warnings():
+    with _surrounded(equipment), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")  # ConfiguredData can
         trainer.fit(task, datamodule=data, ckpt_path=point.checkpoint, weights_only=True)
         metrics = _metrics(trainer)
         equipment.io.wait()
-        chosen = _chosen(trainer, run_dir)
+        chosen = _chosen(trainer, run_dir.path)
         if cfg.test_after_fit:
             path = None if chosen.monitored is None else chosen.checkpoint
             trainer.test(task, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
             metrics |= _metrics(trainer)
-    return replace(chosen, metrics=metrics, archive=_save_archive(cfg, run_dir, task, equipment, trainer, chosen))
+    return replace(chosen, metrics=metrics, archive=_save_archive(cfg, run_dir.path, task, equipment, trainer, chosen))
 
 
-def _evaluate(cfg: DictConfig, run_dir: Path, point: ResumePoint) -> Outcome:
+def _evaluate(cfg: DictConfig, run_dir: RunDir, point: ResumePoint) -> Outcome:
     path = None if cfg.resume_from_checkpoint is None else named_checkpoint(cfg)
     if path is None and cfg.init_from is None:
         logger.warning("resume_from_checkpoint is null: the task is evaluated as it is built.")
@@ -151,11 +152,11 @@ def _evaluate(cfg: DictConfig, run_dir: Path, point: ResumePoint) -> Outcome:
     data = ConfiguredData(cfg.datasets, cfg.dataloader, seed, divide=cfg.trainer.use_distributed_sampler)
     equipment = equip(cfg, run_dir, data, seed, point)
     if is_rank_zero():
-        write_provenance(run_dir, data.digests())
+        write_provenance(run_dir.path, data.digests())
     trainer, task = build_trainer(cfg.trainer, equipment), build_task(cfg)
     _begin_with(cfg.init_from, task)
     evaluate = trainer.test if data.has("test") else trainer.validate
-    with _memory_explained(equipment):
+    with _surrounded(equipment):
         evaluate(task, datamodule=data, ckpt_path=path, weights_only=True, verbose=False)
     metrics = _metrics(trainer)
     monitor = cfg.exp_manager.checkpoint_callback_params.monitor
@@ -175,7 +176,8 @@ def _begin_with(spec: Any, task: TrainingTask) -> None:
 
 
 @contextmanager
-def _memory_explained(equipment: Equipment) -> Iterator[None]:
+def _surrounded(equipment: Equipment) -> Iterator[None]:
+    """Explain what memory ran out for; let loggers finish, however it ends."""
     try:
         yield
     except Exception as error:
@@ -183,6 +185,8 @@ def _memory_explained(equipment: Equipment) -> Iterator[None]:
         if explained is not None:
             raise explained from error
         raise
+    finally:
+        close_loggers(equipment.loggers)
 
 
 def _chosen(trainer: Trainer, run_dir: Path) -> Outcome:

@@ -87,7 +87,7 @@ def test_lock_of_a_killed_run_is_taken_over(project, tmp_path):
     record = read_record(run_dir)
     assert record["status"] == "finished"
     assert [(attempt["pid"], attempt.get("status")) for attempt in record["attempts"]] == [
-        (child, None),
+        (child, "killed"),
         (os.getpid(), "finished"),
     ]
     assert not (run_dir / "run.lock").exists()
