@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -194,10 +194,12 @@ def on_two_ranks(work: Callable[[], Any], port: int, output: Path | None = None)
     return [in_child(partial(rank, number), output) for number in (0, 1)]
 
 
-def mmkit_run(root: Path, *arguments: str, command: str = "mmkit_run") -> "subprocess.Popen[str]":
-    """Start the command in the directory of the project, with a process group and a session of its own."""
+def mmkit_run(
+    root: Path, *arguments: str, command: str = "mmkit_run", variables: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    """Start a command in a directory, with further environment variables, and a session of its own."""
     script = str(Path(sys.executable).with_name(command))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **(variables or {})}
     return subprocess.Popen(
         [sys.executable, script, *arguments],
         cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
