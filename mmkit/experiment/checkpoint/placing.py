@@ -10,11 +10,12 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mmkit.experiment.process import boot_id, host, namespace, start_of
 
 
 logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def original_name(name: str) -> str | None:
 
 def temporary(directory: Path, kind: str, name: str) -> Path:
     """A temporary name in ``directory`` that says which process uses it."""
-    return directory / f".{kind}~{_host()}~{_boot()}~{os.getpid()}~{_start_of(os.getpid())}~{name}"
+    return directory / f".{kind}~{_host()}~{_boot()}~{os.getpid()}~{start_of(os.getpid())}~{name}"
 
 
 def sync_directory(path: Path) -> None:
@@ -155,35 +156,13 @@ def _is_alive(entry: Path) -> bool:
             return time.time() - entry.lstat().st_mtime < _FOREIGN_SECONDS
         except FileNotFoundError:
             return True  # it was finished meanwhile
-    return match["boot"] == _boot() and match["start"] == str(_start_of(int(match["pid"])))
+    return match["boot"] == _boot() and match["start"] == str(start_of(int(match["pid"])))
 
 
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    """Short names of the machine and, in containers, of where process numbers count: part of file names."""
+    return hashlib.sha256(f"{host()} {namespace()}".encode()).hexdigest()[:8]
 
 
 def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    except OSError:
-        return "unknown"
-
-
-def _start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot, so that a reused number is not taken for it; -1 if there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return _exists(pid) if not Path("/proc/self").exists() else -1
-    state, *fields = text[text.rindex(")") + 2 :].split()
-    return -1 if state in "ZX" else int(fields[18])
-
-
-def _exists(pid: int) -> int:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return -1
-    except PermissionError:
-        pass
-    return 0
+    return boot_id()[:8]
