@@ -50,7 +50,7 @@ def steps_saved(run_dir):
 # NaN
 
 
-@pytest.mark.parametrize("bad", [3, 77, 150])
+@pytest.mark.parametrize("bad", [3, 150, pytest.param(77, marks=pytest.mark.slow)])
 def test_nan_is_found_within_ten_batches_and_never_saved(bad, failed):
     code, run_dir, output = failed(*read_from(Nan, bad=bad))
     assert code == 1

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -31,6 +32,7 @@ from tests.reliability.trouble import SendSignals, planted
 MONITORED = (*SHORT, "exp_manager.checkpoint_callback_params.monitor=val/loss")
 NO_RESUME = "exp_manager.resume_if_exists=false"
 PAST_END = "exp_manager.resume_past_end=true"
+slowly = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def scores(run_dir):
     return {info.step: info.score for info in list_checkpoints(run_dir / "checkpoints")}
 
 
-@pytest.mark.parametrize("source", ["latest", "best", "RUN", "RUN/checkpoints", "RUN/checkpoints/step-000012"])
+@pytest.mark.parametrize("source", ["best", "RUN", "RUN/checkpoints/step-000012", slowly("latest"), slowly("RUN/checkpoints")])
 def test_named_checkpoint_of_the_run_is_gone_on_from(source, project, short, run_dir, capsys):
     train(project, run_dir, *MONITORED, NO_RESUME, f"resume_from_checkpoint={source.replace('RUN', str(run_dir))}")
     assert (
@@ -161,7 +163,7 @@ def swap(path):
     shutil.copy(path.with_name(step(10)) / WEIGHTS, path / WEIGHTS)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, take_away, swap])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, slowly(empty), slowly(take_away), slowly(swap)])
 def test_from_a_damaged_checkpoint_the_one_before_is_used_with_one_warning(damage, project, short, run_dir, caplog):
     damage(run_dir / "checkpoints" / step(12))
     with caplog.at_level(logging.WARNING):
@@ -172,7 +174,7 @@ def test_from_a_damaged_checkpoint_the_one_before_is_used_with_one_warning(damag
     assert differences(short, run_dir, SHORT_STEPS) == []
 
 
-@pytest.mark.parametrize("source", ["null", "latest", "RUN", "RUN/checkpoints/step-000012"])
+@pytest.mark.parametrize("source", ["null", slowly("latest"), slowly("RUN"), "RUN/checkpoints/step-000012"])
 def test_run_without_a_good_checkpoint_is_refused_and_not_begun_anew(source, project, run_dir, tmp_path):
     for number, damage in {5: truncate, 10: flip_a_bit, 12: empty}.items():
         damage(run_dir / "checkpoints" / step(number))
@@ -183,7 +185,7 @@ def test_run_without_a_good_checkpoint_is_refused_and_not_begun_anew(source, pro
     assert files(run_dir) == before
 
 
-@pytest.mark.parametrize("steps", [10, 13])
+@pytest.mark.parametrize("steps", [slowly(10), 13])
 def test_run_that_is_extended_is_like_the_longer_one(steps, project, short, tmp_path):
     run_dir = train(project, tmp_path / "run", *MONITORED, f"trainer.max_steps={steps}")
     assert latest(run_dir) == steps

@@ -19,7 +19,7 @@ SECRET = "hf_pLaNtEdSeCrEtOfThIsTeSt0123456789"
 TWO_STEPS = ("trainer.max_steps=2", "exp_manager.checkpoint_callback_params.every_n_train_steps=1")
 
 
-@pytest.mark.parametrize("resume", ["true", "false"])
+@pytest.mark.parametrize("resume", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_of_twenty_simultaneous_starts_one_wins(resume, project, tmp_path):
     run_dir = tmp_path / "run"
     cfg = composed(

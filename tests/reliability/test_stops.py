@@ -46,14 +46,14 @@ def printed(run_dir):
 @pytest.mark.parametrize(
     ("name", "code", "stage", "batch", "workers", "saved"),
     [
-        pytest.param("SIGTERM", 75, "train", 0, 0, 0, id="sigterm-first-batch"),
+        pytest.param("SIGTERM", 75, "train", 0, 0, 0, id="sigterm-first-batch", marks=pytest.mark.slow),
         pytest.param("SIGTERM", 75, "train", 13, 2, 7, id="sigterm-with-workers"),
         pytest.param("SIGUSR1", 75, "train", 39, 0, 20, id="sigusr1-last-batch"),
-        pytest.param("SIGUSR2", 75, "train", 12, 0, 6, id="sigusr2-accumulation"),
+        pytest.param("SIGUSR2", 75, "train", 12, 0, 6, id="sigusr2-accumulation", marks=pytest.mark.slow),
         pytest.param("SIGTERM", 75, "validation", 0, 2, 10, id="sigterm-validation-with-workers"),
-        pytest.param("SIGUSR1", 75, "validation", 1, 0, 10, id="sigusr1-validation"),
+        pytest.param("SIGUSR1", 75, "validation", 1, 0, 10, id="sigusr1-validation", marks=pytest.mark.slow),
         pytest.param("SIGINT", 130, "train", 25, 2, 13, id="ctrl-c-with-workers"),
-        pytest.param("SIGINT", 130, "validation", 1, 0, 10, id="ctrl-c-validation"),
+        pytest.param("SIGINT", 130, "validation", 1, 0, 10, id="ctrl-c-validation", marks=pytest.mark.slow),
     ],
 )
 def test_signal_stops_a_run_that_ends_the_same_when_resumed(name, code, stage, batch, workers, saved, project, short, tmp_path):
@@ -77,7 +77,7 @@ def test_signal_in_the_sanity_check_loses_nothing(project, short, tmp_path):
     assert differences(short, run_dir, SHORT_STEPS) == []
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
 def test_signal_in_the_preparation_of_data_does_not_wait(name, project, tmp_path):
     run_dir, started = tmp_path / "run", time.monotonic()
     assert stopped(project, run_dir, *read_from(StoppedInPreparation, name=name)) == 75

@@ -5,14 +5,16 @@ import os
 import resource
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from torch.utils.data import Dataset, get_worker_info
 
 from mmkit.constants import EXAMPLE_INDEX_KEY
 from mmkit.datasets.core import Example
+from mmkit.experiment.checkpoint import CheckpointNotWrittenError, DirectoryCheckpointIO
 
 
 class AtBatch(Callback):
@@ -26,17 +28,17 @@ class AtBatch(Callback):
     def __init__(self, batch: int = 0, stage: str = "train") -> None:
         self.batch, self.stage = batch, stage
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
         """What is done."""
         raise NotImplementedError
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self.stage == "train" and batch_idx == self.batch:
-            self.act()
+            self.act(trainer)
 
     def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *args: Any) -> None:
         if self.stage == "validation" and batch_idx == self.batch:
-            self.act()
+            self.act(trainer)
 
 
 class SendSignals(AtBatch):
@@ -46,7 +48,7 @@ class SendSignals(AtBatch):
         super().__init__(batch, stage)
         self.names, self.wait = names, wait
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
         for name in self.names:
             os.killpg(0, getattr(signal, name))
         time.sleep(self.wait)
@@ -55,9 +57,9 @@ class SendSignals(AtBatch):
 class SendSignalsToSecondRank(SendSignals):
     """Only one rank gets the signals."""
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
         if os.environ["LOCAL_RANK"] == "1":
-            super().act()
+            super().act(trainer)
 
 
 class FillDisk(AtBatch):
@@ -67,31 +69,43 @@ class FillDisk(AtBatch):
         super().__init__(batch)
         self.size = size
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
+        _wait_for_writer(trainer)
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
 
 
 class FreeDisk(AtBatch):
     """From a batch on, all is well again."""
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
+        _wait_for_writer(trainer)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 class MakeReadOnly(AtBatch):
     """From a batch on, no directory can be made in this process; for tests that run as root, whom no permission stops."""
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
+        _wait_for_writer(trainer)
+
         def refuse(*args: Any, **kwargs: Any) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
         os.mkdir = refuse
 
 
+def _wait_for_writer(trainer: Trainer) -> None:
+    """Let the last save end, whatever it comes to."""
+    io = trainer.strategy.checkpoint_io
+    assert isinstance(io, DirectoryCheckpointIO)
+    with suppress(CheckpointNotWrittenError):
+        io.wait()
+
+
 class TakeAllMemory(AtBatch):
     """Ask the allocator for more than any machine has."""
 
-    def act(self) -> None:
+    def act(self, trainer: Trainer) -> None:
         torch.empty(2**56, dtype=torch.uint8)
 
 
