@@ -99,7 +99,7 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         io = trainer.strategy.checkpoint_io
         if isinstance(io, DirectoryCheckpointIO):
             with io.only_checking():
-                trainer.save_checkpoint(self._path(trainer.global_step))
+                trainer.save_checkpoint(self._path(trainer.global_step), weights_only=False)
 
     def at_boundary(self, trainer: Trainer) -> None:
         if self._is_due(trainer):
@@ -157,7 +157,7 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
         if self.guard is not None:
             self.guard.check_now(trainer, trainer.lightning_module)
         self._position = position
-        trainer.save_checkpoint(self._path(trainer.global_step))
+        trainer.save_checkpoint(self._path(trainer.global_step), weights_only=False)
         self._position = Position.NEXT_BATCH
         self.saved_step, self._saved_at = trainer.global_step, time.monotonic()
         self._since, self._score = _SinceLastSave(), None

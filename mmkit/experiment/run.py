@@ -34,6 +34,11 @@ from mmkit.trainer.progress import TimedProgressBar
 
 logger = logging.getLogger(__name__)
 
+_NOT_SO = (
+    "You're resuming from a checkpoint that ended before the epoch",  # ConfiguredData goes on in the middle
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # metrics of evaluation tasks are those of all ranks already
+)
+
 
 @dataclass
 class Outcome:
@@ -131,8 +136,7 @@ def _train(cfg: DictConfig, run_dir: RunDir, point: ResumePoint) -> Outcome:
     trainer, task = build_trainer(cfg.trainer, equipment), build_task(cfg)
     if point.checkpoint is None:
         _begin_with(cfg.init_from, task)
-    with _surrounded(equipment), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")  # ConfiguredData can
+    with _surrounded(equipment):
         trainer.fit(task, datamodule=data, ckpt_path=point.checkpoint, weights_only=True)
         metrics = _metrics(trainer)
         equipment.io.wait()
@@ -177,9 +181,12 @@ def _begin_with(spec: Any, task: TrainingTask) -> None:
 
 @contextmanager
 def _surrounded(equipment: Equipment) -> Iterator[None]:
-    """Explain what memory ran out for; let loggers finish, however it ends."""
+    """Explain what memory ran out for; let loggers finish, however it ends; leave out Lightning's advice that is wrong here."""
     try:
-        yield
+        with warnings.catch_warnings():
+            for message in _NOT_SO:
+                warnings.filterwarnings("ignore", message)
+            yield
     except Exception as error:
         explained = equipment.shapes.explain(error)
         if explained is not None:

@@ -238,7 +238,12 @@ def _session(stat: Path) -> int | None:
 
 def kill(child: int) -> None:
     """Kill a process and the workers that it started, without any warning."""
-    os.killpg(child, signal.SIGKILL)
+    while True:
+        try:
+            os.killpg(child, signal.SIGKILL)
+            break
+        except ProcessLookupError:  # it has just been forked, and is in our group yet
+            time.sleep(0.001)
     os.waitpid(child, 0)
 
 

@@ -30,7 +30,9 @@ def train_on_two_ranks(project, run_dir, *overrides):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = (*TWO_RANKS, "exp_manager.resume_past_end=true", *overrides)
-    assert wait_for(*on_two_ranks(lambda: train(project, run_dir, *settings), port)) == [0, 0]
+    output = run_dir.with_suffix(".out")
+    codes = wait_for(*on_two_ranks(lambda: train(project, run_dir, *settings), port, output))
+    assert codes == [0, 0], output.read_text()
     return run_dir
 
 
