@@ -1,7 +1,7 @@
 """What saving and loading cost: ``python benchmarks/checkpoints.py [--megabytes 481] [--saves 5] [--directory DIR]``.
 
 blocked        how long a save holds up the training: Lightning's own files, ours synchronously, and ours in the background
-verification   share of the digests in loading: the same files read with and without them, in processes of their own
+verification   share of manifest and digests in the time of loading, in a new process each
 
 The state is that of AdamW: one third weights, two thirds moments. Wall time, because a blocked training waits for the disk, too;
 CPU time beside it. Medians; each kind of save writes a new file or directory every time.
@@ -16,8 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ import mmkit  # noqa: F401  # isort: skip  (it makes torchvision importable, whi
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from mmkit.experiment.checkpoint import DirectoryCheckpointIO, contents, verification, weights
+from mmkit.experiment.checkpoint import DirectoryCheckpointIO, contents, verify, weights
+from mmkit.experiment.checkpoint.manifest import new_hash
 
 
 Times = tuple[float, float]  # wall and CPU seconds
@@ -77,54 +77,55 @@ def blocked_times(checkpoint: dict[str, Any], directory: Path, num_saves: int) -
     return times
 
 
-@contextmanager
-def without_digests() -> Iterator[None]:
-    """Load as if nothing were verified: no hash is computed, and no file is read only to be hashed."""
-    kept = contents.damage_of, weights.new_hash
-    contents.damage_of = lambda *_: None  # pyright: ignore[reportAttributeAccessIssue]
-    weights.new_hash = _Agreeing  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        yield
-    finally:
-        contents.damage_of, weights.new_hash = kept
+class Verification:
+    """Adds up the time that is spent on manifest and digests while a checkpoint is loaded."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def timing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed_function(*args: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.process_time()
+            try:
+                return function(*args)
+            finally:
+                self.wall += time.perf_counter() - wall
+                self.cpu += time.process_time() - cpu
+
+        return timed_function
+
+    def timed_hash(self) -> "TimedHash":
+        return TimedHash(self)
 
 
-class _Agreeing:
-    """Stands in for the hash."""
+class TimedHash:
+    """The hash, whose time is added up."""
 
-    def update(self, data: Any) -> None: ...
-
-    def hexdigest(self) -> Any:
-        return _Anything()
-
-
-class _Anything:
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]
+    def __init__(self, verification: Verification) -> None:
+        digest = new_hash()
+        self.update, self.hexdigest = verification.timing(digest.update), digest.hexdigest
 
 
-def load_times(path: Path, verified: bool) -> Times:
-    """Seconds that one load takes in this process."""
-    io = DirectoryCheckpointIO()
-    if verified:
-        return timed(lambda: io.load_checkpoint(path))
-    with without_digests():
-        return timed(lambda: io.load_checkpoint(path))
+def load_times(path: Path) -> tuple[Times, Times]:
+    """Seconds that a load takes in this process, and those of them that verification takes."""
+    spent = Verification()
+    weights.new_hash = spent.timed_hash  # pyright: ignore[reportAttributeAccessIssue]
+    contents.damage_of = spent.timing(contents.damage_of)
+    contents.read_manifest = spent.timing(contents.read_manifest)
+    whole = timed(lambda: DirectoryCheckpointIO().load_checkpoint(path))
+    return whole, (spent.wall, spent.cpu)
 
 
-def verification_share(path: Path, num_loads: int) -> tuple[dict[str, list[Times]], float, float]:
-    """Times with and without digests, each in a new process as when a run goes on, and the share of wall and CPU time."""
-    times: dict[str, list[Times]] = {"verified": [], "without": []}
-    verification.verify(path)  # the files are in the page cache for both
+def times_of_loads(path: Path, num_loads: int) -> dict[str, list[Times]]:
+    """Times of loads, each in a new process as when a run goes on, with the files in the page cache."""
+    verify(path)
+    times: dict[str, list[Times]] = {"loading": [], "of that, verification": []}
     for _ in range(num_loads):
-        for name in times:
-            command = [sys.executable, __file__, "--load", str(path), *(["--verified"] if name == "verified" else [])]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            times[name].append(tuple(json.loads(done.stdout.splitlines()[-1])))
-    wall, cpu = (1 - median(times["without"], part) / median(times["verified"], part) for part in (0, 1))
-    return times, wall, cpu
+        command = [sys.executable, __file__, "--load", str(path)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        for each, seconds in zip(times.values(), json.loads(done.stdout.splitlines()[-1]), strict=True):
+            each.append(tuple(seconds))
+    return times
 
 
 def median(times: list[Times], part: int = 0) -> float:
@@ -146,13 +147,16 @@ def report(megabytes: float, num_saves: int, directory: Path) -> None:
     print(f"{'… the first of these':32}{first:8.3f}{cpu:8.3f}{first / lightning:13.1%}{first / ours:15.1%}")
     DirectoryCheckpointIO(asynchronous=False).save_checkpoint(checkpoint, directory / "saved")
     del checkpoint
-    loads, wall, cpu = verification_share(directory / "saved", num_saves)
-    print(f"\n{'loading':32}{'wall s':>8}{'CPU s':>8}")
+    loads = times_of_loads(directory / "saved", num_saves)
+    print(f"\n{'':32}{'wall s':>8}{'CPU s':>8}")
     for name, each in loads.items():
         print(f"{name:32}{median(each):8.3f}{median(each, 1):8.3f}")
-    alone = timed(lambda: verification.verify(directory / "saved"))
+    alone = timed(lambda: verify(directory / "saved"))
     print(f"{'mmkit ckpt verify':32}{alone[0]:8.3f}{alone[1]:8.3f}")
-    print(f"verification takes {wall:.1%} of the wall time and {cpu:.1%} of the CPU time of loading")
+    shares = [
+        statistics.median(part[index] / whole[index] for whole, part in zip(*loads.values(), strict=True)) for index in (0, 1)
+    ]
+    print("verification takes {:.1%} of the wall time and {:.1%} of the CPU time of loading".format(*shares))
 
 
 def main() -> None:
@@ -161,11 +165,10 @@ def main() -> None:
     parser.add_argument("--saves", type=int, default=5)
     parser.add_argument("--directory", type=Path, help="on the disk to measure; default: the temporary directory")
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--verified", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.load:
-        print(json.dumps(load_times(args.load, args.verified)))
+        print(json.dumps(load_times(args.load)))
         return
     with tempfile.TemporaryDirectory(dir=args.directory) as directory:
         report(args.megabytes, args.saves, Path(directory))
