@@ -23,7 +23,9 @@ _QUIET = ("trainer.enable_progress_bar=false", "trainer.enable_model_summary=fal
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare ``resume``."""
     commands = parser.add_subparsers(metavar="WHAT", required=True)
-    resume = commands.add_parser("resume", help="kill a run of the experiment and resume it: are the results identical?")
+    usage = "mmkit verify resume EXPERIMENT [key=value ...] [--steps N] [--save-every N] [--kills N] [--keep DIR]"
+    summary = "kill a run of the experiment and resume it: are the results identical?"
+    resume = commands.add_parser("resume", help=summary, description=summary.capitalize(), usage=usage)
     resume.add_argument("experiment", metavar="EXPERIMENT")
     resume.add_argument("overrides", metavar="key=value", nargs="*")
     resume.add_argument("--steps", type=int, default=20, help="optimizer steps of each run (default: 20)")

@@ -73,6 +73,8 @@ def run(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> Outc
     with early_stop_signals(f"What was saved before is in {directory}."):
         point = find_resume_point(cfg, directory) if cfg.job_type == "train" else ResumePoint()
         with opened(cfg, directory, point, overrides) as run_dir:
+            if point.in_place and cfg.resume_from_checkpoint is None:
+                point = find_resume_point(cfg, directory)  # another process may have saved before the directory was claimed
             return (_train if cfg.job_type == "train" else _evaluate)(cfg, run_dir, point)
 
 
