@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 _NOT_SO = (
     "You're resuming from a checkpoint that ended before the epoch",  # ConfiguredData goes on in the middle
-    r"It is recommended to use `self.log\(.*sync_dist=True",  # metrics of evaluation tasks are those of all ranks already
+    # Metrics of evaluation tasks are those of all ranks already; what others log is not meant.
+    r"It is recommended to use `self.log\('(val|test)/[^'/]+/[^']+'.*sync_dist=True",
 )
 
 

@@ -142,7 +142,7 @@ class TrainingTask(Restorable, LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._write_window(self.global_step)
-        self.log_dict({f"train/{name}": value for name, value in self._train_means.pop().items()}, logger=False)
+        self.log_dict({f"train/{name}": value for name, value in self._train_means.pop().items()}, logger=False, sync_dist=True)
 
     def log_evaluation(self, values: Mapping[str, Tensor], weight: float) -> None:
         """Take in the values of one evaluation batch; their mean is logged as ``<stage>/<name>`` when the epoch ends.
