@@ -22,8 +22,28 @@ CHECKPOINTS = "checkpoints"
 def register_resolver() -> None:
     """Register ``mmkit.run_dir``: ``${mmkit.run_dir:}``, or ``${mmkit.run_dir:sweep}`` for a sweep."""
     OmegaConf.register_new_resolver(
-        "mmkit.run_dir", lambda kind="run", *, _root_: run_directory(_root_, is_sweep=kind == "sweep"), replace=True
+        "mmkit.run_dir", lambda kind="run", *, _root_: _resolved(_root_, is_sweep=kind == "sweep"), replace=True
     )
+
+
+def _resolved(cfg: DictConfig, is_sweep: bool) -> str:
+    """The directory; that of all experiments for a mistake, which is told when the run starts: here it would be a trace."""
+    try:
+        return run_directory(cfg, is_sweep)
+    except UsageError:
+        return str(cfg.exp_manager.exp_dir)
+
+
+def check_location(cfg: DictConfig) -> None:
+    """Raise ``UsageError`` if ``version`` and ``explicit_log_dir`` are both given, or the version is no name of a folder."""
+    manager = cfg.exp_manager
+    if manager.explicit_log_dir is not None and manager.version is not None:
+        raise UsageError(
+            f"exp_manager.version={manager.version} and exp_manager.explicit_log_dir={manager.explicit_log_dir} both say "
+            "where the run lives. Remove one of them."
+        )
+    if manager.explicit_log_dir is None and (given := manager.version or os.environ.get(VERSION_VARIABLE)):
+        _checked(given)
 
 
 def run_directory(cfg: DictConfig, is_sweep: bool = False) -> str:
@@ -39,18 +59,14 @@ def run_directory(cfg: DictConfig, is_sweep: bool = False) -> str:
     Raises:
         UsageError: Both ``version`` and ``explicit_log_dir`` are given, or the version is no name of a folder.
     """
+    check_location(cfg)
     manager = cfg.exp_manager
     if manager.explicit_log_dir is not None:
-        if manager.version is not None:
-            raise UsageError(
-                f"exp_manager.version={manager.version} and exp_manager.explicit_log_dir={manager.explicit_log_dir} both say "
-                "where the run lives. Remove one of them."
-            )
         return str(manager.explicit_log_dir)
     runs = Path(manager.exp_dir) / str(manager.name)
     given = manager.version or os.environ.get(VERSION_VARIABLE)
     if given:
-        return str(runs / _checked(given))
+        return str(runs / given)
     resumed = _resumed(cfg, runs, is_sweep)
     if resumed is not None and resumed.parent != runs:
         return str(resumed)

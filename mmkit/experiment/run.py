@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from mmkit.archive import init_from
-from mmkit.conf.run_version import CHECKPOINTS
+from mmkit.conf.run_version import CHECKPOINTS, check_location
 from mmkit.dataloader.loaders import ConfiguredData
 from mmkit.errors import MMKitError, UsageError
 from mmkit.experiment.checkpoint import best, list_checkpoints, newest_good
@@ -83,6 +83,7 @@ def check(cfg: DictConfig) -> None:
     """Find what can be found before data and model are built."""
     if cfg.job_type not in ("train", "eval"):
         raise UsageError(f"job_type={cfg.job_type}: it is train or eval.")
+    check_location(cfg)
     check_conflicts(cfg)
     if cfg.job_type == "eval":
         refuse_two_sources(cfg)

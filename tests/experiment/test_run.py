@@ -21,6 +21,7 @@ def make_cfg(tmp_path):
     ("override", "error", "message"),
     [
         pytest.param("job_type=test", UsageError, "job_type=test: it is train or eval", id="job-type"),
+        pytest.param("exp_manager.version=a/b", UsageError, "version='a/b': it is the name of one folder", id="version"),
         pytest.param("test_after_fit=true", UsageError, "datasets.test is empty", id="nothing-to-test"),
     ],
 )
