@@ -21,6 +21,7 @@ from mmkit.conf.run_version import CHECKPOINTS, check_location
 from mmkit.dataloader.loaders import ConfiguredData
 from mmkit.errors import MMKitError, UsageError
 from mmkit.experiment.checkpoint import best, list_checkpoints, newest_good
+from mmkit.experiment.checkpoint.placing import latest_name
 from mmkit.experiment.loggers import check_conflicts, close_loggers
 from mmkit.experiment.manager import Equipment, equip
 from mmkit.experiment.ranks import is_rank_zero
@@ -72,10 +73,11 @@ def run(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> Outc
     check(cfg)
     directory = directory.resolve()
     with early_stop_signals(f"What was saved before is in {directory}."):
+        latest = latest_name(directory / CHECKPOINTS)
         point = find_resume_point(cfg, directory) if cfg.job_type == "train" else ResumePoint()
         with opened(cfg, directory, point, overrides) as run_dir:
-            if point.in_place and cfg.resume_from_checkpoint is None:
-                point = find_resume_point(cfg, directory)  # another process may have saved before the directory was claimed
+            if point.in_place and cfg.resume_from_checkpoint is None and latest_name(directory / CHECKPOINTS) != latest:
+                point = find_resume_point(cfg, directory)  # another process saved before the directory was claimed
             return (_train if cfg.job_type == "train" else _evaluate)(cfg, run_dir, point)
 
 

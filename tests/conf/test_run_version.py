@@ -5,8 +5,9 @@ import sys
 
 import pytest
 from hydra import compose, initialize
+from omegaconf import OmegaConf
 
-from mmkit.conf.run_version import launch_id, new_version, newest_run, run_directory, run_of
+from mmkit.conf.run_version import check_location, launch_id, new_version, newest_run, run_directory, run_of
 from mmkit.errors import UsageError
 
 
@@ -192,11 +193,16 @@ def test_previews_make_no_directory(workplace):
     assert os.listdir(workplace) == []
 
 
-def test_a_contradiction_is_told_before_anything_is_made(workplace):
+def test_a_contradiction_makes_nothing_and_does_not_end_hydra_in_a_trace(workplace):
     done = hydra_program("exp_manager.version=a", "exp_manager.explicit_log_dir=b")
-    assert done.returncode == 1  # which mmkit_run makes 2
-    assert "exp_manager.version=a and exp_manager.explicit_log_dir=b both say" in done.stderr
-    assert os.listdir(workplace) == []
+    assert done.returncode == 0, done.stderr  # the run itself refuses it: test_a_contradiction_is_refused
+    assert not (workplace / "b").exists()
+    assert not (workplace / "outputs/first").exists()
+
+
+def test_a_contradiction_is_refused(workplace):
+    with pytest.raises(UsageError, match=r"exp_manager\.version=a and exp_manager\.explicit_log_dir=b both say"):
+        check_location(OmegaConf.create({"exp_manager": {"version": "a", "explicit_log_dir": "b"}}))
 
 
 def test_names_are_found_without_torch():
