@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, Any
 
 from mmkit.errors import UsageError
 
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 VERSION_VARIABLE = "MMKIT_VERSION"
 RECORD = "run.json"
@@ -21,12 +22,14 @@ CHECKPOINTS = "checkpoints"
 
 def register_resolver() -> None:
     """Register ``mmkit.run_dir``: ``${mmkit.run_dir:}``, or ``${mmkit.run_dir:sweep}`` for a sweep."""
+    from omegaconf import OmegaConf  # here: listing runs needs the rest of this module, and no OmegaConf
+
     OmegaConf.register_new_resolver(
         "mmkit.run_dir", lambda kind="run", *, _root_: _resolved(_root_, is_sweep=kind == "sweep"), replace=True
     )
 
 
-def _resolved(cfg: DictConfig, is_sweep: bool) -> str:
+def _resolved(cfg: "DictConfig", is_sweep: bool) -> str:
     """The directory; that of all experiments for a mistake, which is told when the run starts: here it would be a trace."""
     try:
         return run_directory(cfg, is_sweep)
@@ -34,7 +37,7 @@ def _resolved(cfg: DictConfig, is_sweep: bool) -> str:
         return str(cfg.exp_manager.exp_dir)
 
 
-def check_location(cfg: DictConfig) -> None:
+def check_location(cfg: "DictConfig") -> None:
     """Raise ``UsageError`` if ``version`` and ``explicit_log_dir`` are both given, or the version is no name of a folder."""
     manager = cfg.exp_manager
     if manager.explicit_log_dir is not None and manager.version is not None:
@@ -46,7 +49,7 @@ def check_location(cfg: DictConfig) -> None:
         _checked(given)
 
 
-def run_directory(cfg: DictConfig, is_sweep: bool = False) -> str:
+def run_directory(cfg: "DictConfig", is_sweep: bool = False) -> str:
     """The directory that a configuration asks for; ``${mmkit.run_dir:}`` in ``hydra.run.dir``.
 
     The first that applies: ``exp_manager.explicit_log_dir``; ``exp_dir/name/version`` with the version given; the run that
@@ -123,7 +126,7 @@ def run_of(path: Path) -> Path | None:
     return next((folder for folder in (absolute, *list(absolute.parents)[:2]) if (folder / RECORD).is_file()), None)
 
 
-def _resumed(cfg: DictConfig, runs: Path, is_sweep: bool) -> Path | None:
+def _resumed(cfg: "DictConfig", runs: Path, is_sweep: bool) -> Path | None:
     if cfg.job_type != "train":
         return None
     spec = cfg.resume_from_checkpoint
