@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -59,6 +60,30 @@ def register_external_modules(
         where = {"package": package} if package is not None else {}
         where |= {"provider": provider} if provider is not None else {}
         external_store(cls, group=group, name=name or class_name, **where, **kwargs_for_builds)
+
+
+def register_table(
+    module: str, names: Sequence[str], group: str, supplied: Sequence[str] | None = None, **kwargs_for_builds: Any
+) -> None:
+    """Register classes of another library by their names.
+
+    Unlike ``register_external_modules``, this is read without importing the library; so write all arguments out where it is
+    called. Names that the installed version of the library does not have are left out.
+
+    Args:
+        module: The module that offers the classes, e.g. ``"torch.optim"``.
+        names: Their names in it, which become the names of the entries.
+        group: Config group of the entries.
+        supplied: For partials: the arguments that the caller of the partial passes itself, e.g. ``["params"]``. All others
+            without a default become ``???``; a partial would leave them out.
+        **kwargs_for_builds: Passed to ``hydra_zen.builds``, e.g. ``zen_partial=True``.
+    """
+    library = import_module(module)
+    for name in names:
+        cls = getattr(library, name, None)
+        if cls is not None:
+            required = {} if supplied is None else required_arguments(cls, supplied)
+            external_store(cls, group=group, name=name, **required, **kwargs_for_builds)
 
 
 def required_arguments(target: Callable[..., Any], supplied: Sequence[str] = ()) -> dict[str, Any]:

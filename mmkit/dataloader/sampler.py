@@ -12,7 +12,7 @@ import torch.utils.data
 from torch import Tensor
 from torch.utils.data import DistributedSampler, IterableDataset, Sampler
 
-from mmkit.conf.store import external_store, register_external_modules
+from mmkit.conf.store import external_store, register_table
 from mmkit.dataloader.permutation import permuted, random_integers
 from mmkit.distributed import replica
 from mmkit.rng import derived_key
@@ -20,7 +20,12 @@ from mmkit.rng import derived_key
 
 _CHUNK = 2**14  # indices computed at once: about 6 ms
 
-register_external_modules(torch.utils.data, group="dataloader/sampler", base_cls=Sampler)
+SAMPLERS = [
+    "BatchSampler", "DistributedSampler", "RandomSampler", "SequentialSampler", "SubsetRandomSampler",
+    "WeightedRandomSampler",
+]  # fmt: skip
+
+register_table("torch.utils.data", SAMPLERS, group="dataloader/sampler")
 
 
 class RankSampler(DistributedSampler[int]):

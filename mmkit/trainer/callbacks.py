@@ -1,8 +1,8 @@
 """Callbacks: every one of Lightning, and mmkit's own."""
 
-from lightning.pytorch import callbacks
+from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging
 
-from mmkit.conf.store import external_store, register_external_modules
+from mmkit.conf.store import external_store, register_table
 from mmkit.trainer.ema import ExponentialMovingAverage
 from mmkit.trainer.progress import TimedProgressBar
 from mmkit.trainer.step_timing import StepTiming
@@ -10,23 +10,18 @@ from mmkit.trainer.step_timing import StepTiming
 
 __all__ = ["ExponentialMovingAverage", "StepTiming", "TimedProgressBar"]
 
-register_external_modules(
-    callbacks,
-    group="trainer/callbacks",
-    base_cls=callbacks.Callback,
-    ignore_cls=[
-        callbacks.ModelCheckpoint,
-        callbacks.ProgressBar,
-        callbacks.BaseFinetuning,
-        callbacks.Checkpoint,
-        callbacks.BasePredictionWriter,
-        callbacks.StochasticWeightAveraging,
-    ],
-)
+CALLBACKS = [
+    "BackboneFinetuning", "BatchSizeFinder", "DeviceStatsMonitor", "EMAWeightAveraging", "EarlyStopping",
+    "GradientAccumulationScheduler", "LambdaCallback", "LearningRateFinder", "LearningRateMonitor", "ModelPruning",
+    "ModelSummary", "OnExceptionCheckpoint", "RichModelSummary", "RichProgressBar", "SpikeDetection",
+    "TQDMProgressBar", "ThroughputMonitor", "Timer", "WeightAveraging",
+]  # fmt: skip
+
+register_table("lightning.pytorch.callbacks", CALLBACKS, group="trainer/callbacks")
 external_store(
-    callbacks.ModelCheckpoint,
+    ModelCheckpoint,
     group="trainer/callbacks",
     dirpath="${hydra:runtime.output_dir}/checkpoints",
     auto_insert_metric_name=False,
 )
-external_store(callbacks.StochasticWeightAveraging, group="trainer/callbacks", device="cpu")  # its default is no config value
+external_store(StochasticWeightAveraging, group="trainer/callbacks", device="cpu")  # its default is no config value

@@ -1,20 +1,18 @@
 """Losses (config group ``modules/losses``): contrastive ones, and every loss of torch under its own name."""
 
-import inspect
-
-from torch import nn
-from torch.nn.modules import loss as torch_losses
-
-from mmkit.conf import register_external_modules
+from mmkit.conf.store import register_table
 from mmkit.modules.losses.contrastive import ContrastiveLoss
 from mmkit.modules.losses.sigmoid import SigmoidLoss
 
 
 __all__ = ["ContrastiveLoss", "SigmoidLoss"]
 
-register_external_modules(
-    torch_losses,
-    group="modules/losses",
-    base_cls=nn.Module,
-    ignore_cls=[cls for cls in vars(torch_losses).values() if inspect.isclass(cls) and cls.__module__ != torch_losses.__name__],
-)
+TORCH_LOSSES = [
+    "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "GaussianNLLLoss",
+    "HingeEmbeddingLoss", "HuberLoss", "KLDivLoss", "L1Loss", "LinearCrossEntropyLoss", "MSELoss",
+    "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss",
+    "NLLLoss2d", "PoissonNLLLoss", "SmoothL1Loss", "SoftMarginLoss", "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+]  # fmt: skip
+
+register_table("torch.nn.modules.loss", TORCH_LOSSES, group="modules/losses")
