@@ -1,0 +1,45 @@
+"""What can be done with a run now, as commands to type."""
+
+import os
+import shlex
+from pathlib import Path
+
+from mmkit.cli.runs.record import Run, read_json
+
+
+# Overrides that say where a run is and where it starts, not what it is.
+_PLACING = ("exp_manager.version", "exp_manager.explicit_log_dir", "exp_manager.resume_", "resume_from_checkpoint", "job_type")
+
+
+def next_steps(run: Run) -> list[tuple[str, str]]:
+    """Pairs of what for, and what to type.
+
+    Args:
+        run: The run, from whose directory the best checkpoint and the archive are taken.
+    """
+    path = os.path.relpath(run.path)
+    steps = []
+    if run.is_resumable:
+        steps.append(("go on with it", f"mmkit runs resume {shlex.quote(path)}"))
+    elif run.job_type == "train" and run.state in ("failed", "stopped", "killed"):
+        steps.append(("start it again", command(run)))
+    checkpoint = run.best or next((info for info in run.checkpoints if info.problem is None), None)
+    if run.state == "finished" and run.job_type == "train" and checkpoint:
+        steps.append(("evaluate it", command(run, "job_type=eval", f"resume_from_checkpoint={os.path.relpath(checkpoint.path)}")))
+    archive = next(iter(sorted(run.path.glob("*.mmkit"))), None)
+    if archive:
+        steps.append(("look inside", f"mmkit inspect {shlex.quote(os.path.relpath(archive))}"))
+    return steps
+
+
+def command(run: Run, *more: str) -> str:
+    """The command that started a run, with other overrides added."""
+    overrides = run.attempts[0].get("overrides", []) if run.attempts else []
+    kept = [str(override) for override in overrides if not str(override).lstrip("+~").startswith(_PLACING)]
+    return shlex.join(["mmkit_run", *_search_path(run.path), *kept, *more])
+
+
+def _search_path(path: Path) -> list[str]:
+    """What was typed for Hydra itself and is needed to find the experiment again; it is no override of the configuration."""
+    typed = read_json(path / "provenance.json").get("command", [])
+    return [argument for argument in typed if isinstance(argument, str) and argument.lstrip("+").startswith("hydra.searchpath=")]
