@@ -1,5 +1,7 @@
 """Errors that end a command with an exit code of its own; anything else that a run raises ends it with 1."""
 
+from collections.abc import Iterator
+
 
 class MMKitError(Exception):
     """A failure whose message is all that the user needs; it is printed in one line, without a traceback."""
@@ -41,3 +43,13 @@ class InterruptedByUserError(StoppedError):
     """Ctrl-C: saved, and left."""
 
     exit_code = 130
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on; each once, for libraries do raise errors that are causes of each other."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__

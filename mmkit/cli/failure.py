@@ -6,7 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from mmkit.errors import MMKitError
+from mmkit.errors import MMKitError, causes
 
 
 def explain(error: BaseException) -> str:
@@ -21,9 +21,11 @@ def explain(error: BaseException) -> str:
 
 def root_cause(error: BaseException) -> BaseException:
     """The first error of a chain of ``raise … from …``, or the first of mmkit's own, which says all that is needed."""
-    while error.__cause__ is not None and not isinstance(error, MMKitError):
-        error = error.__cause__
-    return error
+    reason = error
+    for reason in causes(error):
+        if isinstance(reason, MMKitError):
+            break
+    return reason
 
 
 def exit_code(error: BaseException) -> int:

@@ -46,7 +46,8 @@ class WatchedLoader(DataLoader):
         try:
             batches = super().__iter__()
         except (RuntimeError, OSError, EOFError) as error:
-            raise self.workers.failure(error) or error from error
+            self.workers.explain(error)
+            raise
         started = [process for process in active_children() if process not in others]
         if started:  # otherwise there are none, or those of the last iteration go on
             self.workers = Workers(self.workers.dataset, started)
@@ -88,10 +89,8 @@ class WatchedIterator:
         try:
             return next(self._batches)
         except (RuntimeError, OSError, EOFError) as error:
-            failure = self._workers.failure(error)
-            if failure is None:
-                raise
-            raise failure from error
+            self._workers.explain(error)
+            raise
         finally:
             self._clock.stop()
 

@@ -48,10 +48,18 @@ class Workers:
         busy = sorted((a for a in self.dataset.board.activities() if a.phase != Phase.IDLE), key=lambda a: a.since)
         return "; ".join(self._told(activity) for activity in busy) or "no example is being read"
 
-    def failure(self, error: Exception) -> WorkerFailedError | None:
-        """What an error that torch raised while it waited for a batch says about the workers; None if nothing."""
+    def explain(self, error: Exception) -> None:
+        """Raise what an error that torch raised while it waited for a batch says about the workers, if anything.
+
+        Raises:
+            WorkerFailedError: The error has to do with a worker.
+        """
         if isinstance(error.__cause__, WorkerFailedError):
-            return error.__cause__
+            raise error.__cause__  # not `from error`: the two would be causes of each other
+        if (failure := self._failure(error)) is not None:
+            raise failure from error
+
+    def _failure(self, error: Exception) -> WorkerFailedError | None:
         if "DataLoader timed out" in str(error):
             return WorkerFailedError(f"{error}: {self.doing()}.")
         if not self.processes or str(error).startswith("Caught "):  # raised by the data set, carried over from a worker

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from mmkit.conf.projects import imported_roots
-from mmkit.errors import StoppedError, UsageError
+from mmkit.errors import StoppedError, UsageError, causes
 from mmkit.experiment.provenance import provenance
 from mmkit.experiment.ranks import is_rank_zero, local_rank
 from mmkit.experiment.redaction import redact, redact_command, secrets_of
@@ -58,11 +58,9 @@ def opened(cfg: DictConfig, directory: Path, point: ResumePoint, overrides: Sequ
     run_dir.finish("finished")
 
 
-def _stop_behind(error: BaseException | None) -> StoppedError | None:
+def _stop_behind(error: BaseException) -> StoppedError | None:
     """The stop that an error was made of, e.g. by Hydra when a data set was being built."""
-    while error is not None and not isinstance(error, StoppedError):
-        error = error.__cause__
-    return error
+    return next((cause for cause in causes(error) if isinstance(cause, StoppedError)), None)
 
 
 def write_provenance(directory: Path, data: Mapping[str, Any]) -> None:

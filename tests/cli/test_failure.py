@@ -26,3 +26,10 @@ def test_mmkits_own_error_counts_wherever_it_stands(errors, code, message):
     error = chain(*errors)
     assert exit_code(error) == code
     assert explain(error) == message
+
+
+def test_errors_that_are_causes_of_each_other_are_told_all_the_same():
+    first, second = ValueError("x"), RuntimeError("y")
+    first.__cause__, second.__cause__ = second, first
+    assert exit_code(first) == 1
+    assert explain(first) == "RuntimeError: y"

@@ -13,7 +13,7 @@ from multiprocessing import active_children
 import pytest
 
 from mmkit.dataloader import watched
-from mmkit.dataloader.workers import WorkerFailedError
+from mmkit.dataloader.workers import WorkerFailedError, Workers
 
 
 STALLING = {"photos": {"_target_": "tests.dataloader.noisy.Stalling"}}
@@ -65,6 +65,17 @@ def test_a_worker_that_dies_while_the_main_process_works_is_reported_too(make):
     kill_later(loader, signal.SIGKILL)
     with pytest.raises(WorkerFailedError, match="was killed by SIGKILL while reading data set 0 'photos'"):
         time.sleep(30)
+
+
+def test_a_death_that_torch_has_wrapped_does_not_become_its_own_cause():
+    death = WorkerFailedError("A worker was killed")
+    death.__cause__ = RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed.")
+    waiting = RuntimeError("DataLoader worker (pid(s) 5) exited unexpectedly")
+    waiting.__cause__ = death
+    with pytest.raises(WorkerFailedError) as raised:
+        Workers(None).explain(waiting)
+    assert raised.value is death
+    assert death.__cause__ is not waiting
 
 
 def test_the_loaders_timeout_is_reported_with_what_is_read(make):
