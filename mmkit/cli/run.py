@@ -6,15 +6,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
-from urllib.parse import urlparse
 
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -24,7 +21,15 @@ from omegaconf import DictConfig
 import mmkit
 import mmkit.conf.base  # registers base_config
 from mmkit.cli.failure import exit_code, explain, report
-from mmkit.conf.projects import Project, find_projects, import_from, project_of
+from mmkit.conf.projects import (
+    Project,
+    experiment_names,
+    find_projects,
+    import_from,
+    import_packages,
+    search_path,
+    with_folders,
+)
 from mmkit.errors import MMKitError, StoppedError, UsageError
 
 
@@ -111,8 +116,10 @@ def main() -> None:
         print(f"mmkit_run: {unknown}", file=sys.stderr)
         raise SystemExit(2)
     import_from(Path.cwd())
-    Plugins.instance().register(search_path_of([*named_projects(arguments, projects), *_shipped_configs()]))
-    import_searched_folders(arguments)
+    entries = [*search_path(arguments, projects), *_shipped_configs()]
+    Plugins.instance().register(search_path_of(entries))
+    arguments = with_folders(arguments)
+    import_packages()
     launch("base_config", arguments)
 
 
@@ -155,13 +162,6 @@ def with_plus(arguments: Sequence[str]) -> list[str]:
     return [f"+{argument}" if argument.startswith("experiment=") else argument for argument in arguments]
 
 
-def experiment_names(arguments: Sequence[str]) -> list[str]:
-    """The experiments that the command line names; a sweep can name several."""
-    return [
-        name for argument in arguments if argument.startswith("+experiment=") for name in argument.partition("=")[2].split(",")
-    ]
-
-
 def unknown_experiment(arguments: Sequence[str], projects: Sequence[Project]) -> str | None:
     """A message if an experiment exists nowhere; with a search path of its own, the answer is left to Hydra."""
     if any("hydra.searchpath" in argument or argument.startswith(("-cd", "--config-dir")) for argument in arguments):
@@ -173,32 +173,6 @@ def unknown_experiment(arguments: Sequence[str], projects: Sequence[Project]) ->
     close = get_close_matches(missing, known, n=1)
     hint = f"Did you mean +experiment={close[0]}?" if close else f"Known: {', '.join(known) or 'none'}."
     return f"there is no experiment {missing!r}. {hint} A project elsewhere is added with 'hydra.searchpath=[pkg://my_project.configs]'."
-
-
-def named_projects(arguments: Sequence[str], projects: Sequence[Project]) -> list[str]:
-    """Search path entries of the projects that hold the experiments named on the command line.
-
-    The current directory comes before what mmkit ships.
-    """
-    names = experiment_names(arguments)
-    found = [next((project for project in projects if name in project.experiments()), None) for name in names]
-    used = list(dict.fromkeys(project for project in found if project is not None))
-    for project in used:
-        import_from(project.root)
-    return [f"pkg://{project.package}" for project in used]
-
-
-def import_searched_folders(arguments: Sequence[str]) -> None:
-    """Import the packages that ``hydra.searchpath`` names as folders; Hydra imports those given as ``pkg://`` itself."""
-    overrides = [argument for argument in arguments if argument.lstrip("+").startswith("hydra.searchpath=")]
-    for override in OverridesParser.create().parse_overrides(overrides):
-        value = override.value()
-        for entry in value if isinstance(value, list) else []:
-            folder = Path(urlparse(str(entry)).path)
-            if str(entry).startswith("file://") and (folder / "__init__.py").is_file():
-                project = project_of(folder)
-                import_from(project.root)
-                import_module(project.package)
 
 
 def search_path_of(entries: Sequence[str]) -> type[SearchPathPlugin]:
