@@ -62,9 +62,11 @@ def differences(runs: Sequence[Run]) -> dict[str, dict[str, tuple[Any, ...]]]:
 
 def _differing(values: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
     keys = dict.fromkeys(key for each in values for key in each)
-    rows = {key: tuple(each.get(key) for each in values) for key in keys}
+    rows = {key: tuple(each.get(key, _NOTHING) for each in values) for key in keys}
     return {
-        key: row for key, row in rows.items() if any(each.get(key, _NOTHING) != values[0].get(key, _NOTHING) for each in values)
+        key: tuple(None if value is _NOTHING else value for value in row)
+        for key, row in rows.items()
+        if any(value != row[0] for value in row)
     }
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 from typing import Any
 
 from mmkit.cli.output import console, show_json, show_table
@@ -9,6 +10,11 @@ from mmkit.cli.runs.finding import find_runs
 from mmkit.cli.runs.record import Run
 from mmkit.cli.runs.wording import moment, number, span
 from mmkit.errors import RefusedError
+
+
+_COLUMNS = ("run", "state", "step", "metric", "took")
+_FURTHER = ("epoch", "started")  # a run's name says when it was started, unless it was given one
+_WIDE = 110
 
 
 def list_runs(arguments: argparse.Namespace) -> None:
@@ -29,8 +35,10 @@ def list_runs(arguments: argparse.Namespace) -> None:
     if not shown:
         console().print(f"No such runs in {folder}.")
         return
-    columns = ("run", "state", "step", "epoch", "metric", "took", "started")
-    show_table(columns, [_row(run, os.path.relpath(run.path, folder)) for run in shown], right=("step", "epoch"))
+    out = console()
+    is_wide = not out.is_terminal or out.width >= _WIDE
+    columns = (*_COLUMNS, *_FURTHER) if is_wide else _COLUMNS
+    show_table(columns, [_row(run, folder)[: len(columns)] for run in shown], right=("step", "epoch"))
     if any(run.is_resumable for run in shown):
         console().print("Stopped, killed and failed runs go on with: mmkit runs resume DIR")
 
@@ -53,7 +61,8 @@ def facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _row(run: Run, label: str) -> tuple[Any, ...]:
+def _row(run: Run, folder: Path) -> tuple[Any, ...]:
     metric = run.main_metric
     told = f"{metric[0]} {number(metric[1])}" if metric else None
-    return label, run.state, run.step, run.epoch, told, span(run.duration), moment(run.started)
+    label = os.path.relpath(run.path, folder)
+    return label, run.state, run.step, told, span(run.duration), run.epoch, moment(run.started)
