@@ -1,6 +1,7 @@
 """``mmkit``: the commands that are not runs."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,14 +15,24 @@ COMMANDS = {
     "ckpt": "list, verify, compare and convert checkpoints",
     "data": "prepare data sets and say where they lie",
     "inspect": "show what an archive or a checkpoint holds, without loading it",
-    "runs": "go on with a run that stopped",
+    "new": "write a project that runs at once",
+    "runs": "list runs, show, compare and delete them, go on with one",
     "verify": "try out on an experiment whether it resumes exactly",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``mmkit``; exits with 0, or 2 for wrong usage, 3 for refused data, 130 after Ctrl-C."""
-    raise SystemExit(run(sys.argv[1:] if argv is None else argv))
+    from mmkit.cli.output import prepare_streams  # imports rich, which not every caller of run() needs
+
+    prepare_streams()
+    try:
+        code = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `mmkit runs ls | head`: who reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tells of it once more
+        code = 0
+    raise SystemExit(code)
 
 
 def run(argv: Sequence[str]) -> int:
