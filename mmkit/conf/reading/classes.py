@@ -120,6 +120,12 @@ def is_path(definition: Definition) -> bool:
     return any(each.dotted in _PATHS for each in mro(definition))
 
 
+def is_named_tuple(definition: Definition) -> bool:
+    """Whether a class is written as ``class Name(NamedTuple)``."""
+    paths = [imported_path(each, definition.home, None) for each in definition.class_node.bases]
+    return any(_KNOWN.get(path) == NAMED_TUPLE for path in paths)
+
+
 def class_member(owner: Definition, name: str) -> Definition:
     """What ``owner.name`` stands for in a class or the classes that it inherits from.
 

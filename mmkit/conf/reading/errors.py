@@ -1,7 +1,6 @@
 """What reading source can answer besides a result: there is no such module or name, or it cannot be known without importing."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class Unreadable(Exception):  # noqa: N818  # also stands as a value where a default or a type is not known
@@ -53,6 +52,8 @@ class NoSuchName(LookupError):  # noqa: N818
 
 def close_names(name: str, known: Iterable[str]) -> list[str]:
     """Up to three names that resemble ``name``, best first; another case counts as equal."""
+    from difflib import get_close_matches  # only mistakes need it
+
     by_lower: dict[str, str] = {}
     for each in known:
         if not each.startswith("_") or name.startswith("_"):

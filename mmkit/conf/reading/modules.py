@@ -76,7 +76,7 @@ def recording() -> Iterator[set[Path]]:
     try:
         yield paths
     finally:
-        _recorders.remove(paths)
+        _recorders.pop()  # not `remove`, which would take another with the same files
 
 
 def search_also(directory: str | Path) -> None:

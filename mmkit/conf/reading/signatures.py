@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmkit.conf.reading.annotations import Form, UndefinedName, config_type, read_annotation, takes_optional
-from mmkit.conf.reading.classes import ABC, GENERIC, NAMED_TUPLE, bases, class_level_value, known_class, mro, own_binding
+from mmkit.conf.reading.classes import ABC, GENERIC, bases, class_level_value, is_named_tuple, mro, own_binding
 from mmkit.conf.reading.dataclass_fields import NO_DEFAULT, Field, constructor_fields, named_tuple_fields, writes_constructor
 from mmkit.conf.reading.decorators import check_decorators, is_deprecated
 from mmkit.conf.reading.docs import documentation
@@ -142,7 +142,7 @@ def _of_class(definition: Definition) -> list[Parameter]:
         _check_class(owner)
         if is_deprecated(owner.class_node, owner.home):  # replaces `__new__` by one that takes anything
             return [Parameter("args", "var_positional", "", "Any"), Parameter("kwargs", "var_keyword", "", "Any")]
-        if known_class(NAMED_TUPLE) in bases(owner):
+        if is_named_tuple(owner):
             return _of_fields(named_tuple_fields(owner), owner)
         for name in ("__new__", "__init__"):
             if own_binding(owner, name) is not None:
@@ -153,9 +153,13 @@ def _of_class(definition: Definition) -> list[Parameter]:
 
 
 def _candidates(definition: Definition) -> Iterator[Definition]:
-    """The class, then what it inherits from; asked for only where it has no constructor of its own."""
+    """The class and what it inherits from, in Python's order; bases are looked up only as far as they are asked for."""
     yield definition
-    yield from mro(definition)[1:]
+    direct = bases(definition)
+    if len(direct) == 1:
+        yield from _candidates(direct[0])
+    else:
+        yield from mro(definition)[1:]
 
 
 def _check_class(owner: Definition) -> None:
