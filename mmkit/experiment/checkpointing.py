@@ -101,6 +101,11 @@ class RunCheckpoint(BatchBoundaries, Checkpoint):
             with io.only_checking():
                 trainer.save_checkpoint(self._path(trainer.global_step), weights_only=False)
 
+    @property
+    def monitor(self) -> str | None:
+        """The metric by which the best are kept, under the name that Lightning's callbacks have for it."""
+        return self.schedule.monitor
+
     def at_boundary(self, trainer: Trainer) -> None:
         if self._is_due(trainer):
             self._save(trainer, Position.NEXT_BATCH)

@@ -44,7 +44,7 @@ class StepTiming(Callback):
         else:
             self._seconds += now - self._started
         self._ended = now
-        self._num_samples += _num_samples(batch)
+        self._num_samples += num_samples(batch)
         step, every = trainer.global_step, trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         if step > self._step and every and step % every == 0:
             self._write(trainer, step)
@@ -65,5 +65,6 @@ class StepTiming(Callback):
         self._clear(step)
 
 
-def _num_samples(batch: Any) -> int:
+def num_samples(batch: Any) -> int:
+    """Examples in a batch of mmkit's collator; 0 of another one."""
     return len(batch[EXAMPLE_INDEX_KEY]) if isinstance(batch, Mapping) and EXAMPLE_INDEX_KEY in batch else 0
