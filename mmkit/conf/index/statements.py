@@ -1,0 +1,122 @@
+"""Which parts of a module run when it is imported, and what their names mean."""
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+
+from mmkit.conf.reading.bindings import Condition
+from mmkit.conf.reading.modules import ModuleSource
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+STORES = {f"{module}.external_store" for module in ("mmkit", "mmkit.conf", "mmkit.conf.store")}
+TABLES = {"mmkit.conf.store.register_table"}
+EXTERNAL = {f"{module}.register_external_modules" for module in ("mmkit", "mmkit.conf", "mmkit.conf.store")}
+# Whoever mentions these may register, or import, what cannot be read.
+_OPAQUE = ("hydra_zen", "hydra.core.config_store", "pkgutil", "runpy")
+_OPAQUE_NAMES = {"importlib.import_module", "importlib.__import__", "__import__", "exec", "mmkit.conf.store.ZenStore"}
+_WORDS = ("external_store", "register_", "hydra_zen", "ConfigStore", "config_store", "import_module", "__import__", "pkgutil")
+_STARS = {"mmkit": "mmkit", "mmkit.conf": "mmkit.conf", "mmkit.conf.store": "mmkit.conf.store"}
+
+
+def statements(body: Sequence[ast.stmt], when: tuple[Condition, ...] = ()) -> Iterator[tuple[ast.stmt, tuple[Condition, ...]]]:
+    """The statements of a module that run when it is imported, with the conditions under which they do.
+
+    Loops come as a whole: nothing is known about how often their bodies run.
+    """
+    for node in body:
+        match node:
+            case ast.If() if "__name__" not in ast.unparse(node.test):
+                yield from statements(node.body, (*when, Condition(node, True)))
+                yield from statements(node.orelse, (*when, Condition(node, False)))
+            case ast.If():
+                yield from statements(node.orelse, when)  # imported, so the module is not `__main__`
+            case ast.Try():
+                yield from statements([*node.body, *node.orelse], (*when, Condition(node, True)))
+                for handler in node.handlers:
+                    yield from statements(handler.body, (*when, Condition(node, False)))
+                yield from statements(node.finalbody, when)
+            case ast.With():
+                yield from statements(node.body, when)
+            case _:
+                yield node, when
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a statement, without the bodies of functions."""
+    yield node
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, Function):
+        decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+        children = [*decorators, *node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
+    for child in children:
+        yield from run_at_import(child)
+
+
+def can_register(source: ModuleSource) -> bool:
+    """Whether the text has any of the words without which nothing is registered or imported by name."""
+    return any(word in source.text for word in _WORDS)
+
+
+class Meaning:
+    """What the names of a module mean that it has by its imports."""
+
+    def __init__(self, source: ModuleSource) -> None:
+        self._paths: dict[str, set[str]] = {}
+        for name, bindings in source.body.names.items():
+            imported = [each for each in bindings if each.module]
+            found = {f"{each.module}.{each.attribute}" if each.attribute else each.module for each in imported}
+            if found:
+                self._paths[name] = found
+        self._certain = {name for name, each in source.body.names.items() if len(each) == 1 and not each[0].conditions}
+        for star in source.body.stars:
+            if star.module in _STARS:
+                for name in ("external_store", "register_external_modules"):
+                    self._paths.setdefault(name, set()).add(f"{star.module}.{name}")
+
+    def paths(self, node: ast.AST) -> set[str]:
+        """What a name or ``a.b.c`` may be, as dotted paths; nothing for other expressions and names of the module's own."""
+        if isinstance(node, ast.Attribute):
+            return {f"{path}.{node.attr}" for path in self.paths(node.value)}
+        if isinstance(node, ast.Name):
+            return self._paths.get(node.id, {node.id} if node.id in _OPAQUE_NAMES else set())
+        return set()
+
+    def is_certain(self, node: ast.AST) -> bool:
+        """Whether the name has one meaning, whatever happens."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return isinstance(node, ast.Name) and len(self._paths.get(node.id, ())) == 1 and node.id in self._certain
+
+    def registers(self, node: ast.AST) -> bool:
+        """Whether a name is one by which something is registered, or imported without being named."""
+        return any(path in STORES | TABLES | EXTERNAL | _OPAQUE_NAMES or _is_opaque(path) for path in self.paths(node))
+
+    def registering_names(self) -> set[str]:
+        """The module's own names for these."""
+        return {name for name, paths in self._paths.items() if any(path in STORES | TABLES | EXTERNAL for path in paths)}
+
+
+def _is_opaque(path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}.") for each in _OPAQUE)
+
+
+def risky_names(source: ModuleSource, meaning: Meaning) -> set[str]:
+    """Functions and classes of a module that would register or import something when they are called."""
+    if not can_register(source):
+        return set()
+    definitions = {node.name: node for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    risky = {name for name, node in definitions.items() if any(meaning.registers(each) for each in _inside(node))}
+    while more := {name for name, node in definitions.items() if name not in risky and _mentions(node, risky)}:
+        risky |= more
+    return risky
+
+
+def _inside(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes inside function bodies."""
+    run = {id(each) for each in run_at_import(node)}
+    return (each for each in ast.walk(node) if id(each) not in run)
+
+
+def _mentions(node: ast.AST, names: set[str]) -> bool:
+    return any(isinstance(each, ast.Name) and each.id in names for each in _inside(node))
