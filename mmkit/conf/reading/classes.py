@@ -18,6 +18,10 @@ _KNOWN = {GENERIC: GENERIC, PROTOCOL: PROTOCOL, NAMED_TUPLE: NAMED_TUPLE, ABC: A
 _KNOWN |= {f"typing_extensions.{each.rpartition('.')[2]}": each for each in (GENERIC, PROTOCOL, NAMED_TUPLE)}
 _KNOWN |= {f"enum.{name}": f"enum.{name}" for name in ("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag")}
 _KNOWN |= {f"pathlib.{name}": f"pathlib.{name}" for name in ("Path", "PosixPath", "WindowsPath")}
+_ABSTRACT = ["AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Callable", "Collection", "Container", "Coroutine"]
+_ABSTRACT += ["Generator", "Hashable", "Iterable", "Iterator", "Mapping", "MutableMapping", "MutableSequence", "MutableSet"]
+_ABSTRACT += ["Reversible", "Sequence", "Set", "Sized"]
+_KNOWN |= {f"{module}.{name}": f"collections.abc.{name}" for module in ("typing", "collections.abc") for name in _ABSTRACT}
 _ENUMS = {each for each in _KNOWN if each.startswith("enum.")}
 _PATHS = {each for each in _KNOWN if each.startswith("pathlib.")}
 
@@ -43,15 +47,19 @@ def own_binding(definition: Definition, name: str) -> Binding | None:
     return bindings[-1] if bindings and bindings[-1].kind != "deleted" else None
 
 
+def has_no_constructor(definition: Definition) -> bool:
+    """Whether it is a class of Python's own that leaves the making of instances to ``object``."""
+    return definition.dotted == ABC or definition.module == "collections.abc"
+
+
 def known_class(dotted: str) -> Definition:
     """A class that is known by name only: one of Python's own."""
     module, _, name = dotted.rpartition(".")
     return Definition("class", module, name, None, None)
 
 
-@cache
 def bases(definition: Definition) -> tuple[Definition, ...]:
-    """The direct bases of a class, without ``object``.
+    """The direct bases of a class, without ``object`` and ``Generic``, which bring nothing that is looked for here.
 
     Raises:
         Unreadable: A base is computed.
@@ -59,7 +67,7 @@ def bases(definition: Definition) -> tuple[Definition, ...]:
     if definition.source is None:
         return ()
     found = [_base(each, definition) for each in definition.class_node.bases]
-    return tuple(each for each in found if each.dotted != "builtins.object")
+    return tuple(each for each in found if each.dotted not in ("builtins.object", GENERIC))
 
 
 def _base(node: ast.expr, definition: Definition) -> Definition:
@@ -85,7 +93,6 @@ def _nested_or_global(node: ast.expr, definition: Definition) -> Definition | No
     return definition_of(node, definition.home, before=definition.class_node.lineno)
 
 
-@cache
 def mro(definition: Definition) -> tuple[Definition, ...]:
     """The class and all it inherits from, in Python's order, without ``object``.
 
@@ -137,7 +144,7 @@ def class_member(owner: Definition, name: str) -> Definition:
         if each.source is None:
             if each.module == "builtins" and hasattr(getattr(builtins, each.qualname), name):
                 return Definition("method", "builtins", f"{each.qualname}.{name}", None, None, each)
-            if each.dotted not in (GENERIC, PROTOCOL, ABC):
+            if each.dotted != ABC:
                 raise Unreadable(f"{owner.dotted}.{name}: it may come from {each.dotted}")
             continue
         binding = own_binding(each, name)
@@ -171,7 +178,7 @@ def _refuse_if_certain(owner: Definition, name: str) -> None:
             for keyword in each.class_node.keywords
         ):
             return
-        if f"{each.qualname}.{name}" in each.home.text or "setattr(" in ast.unparse(each.class_node):
+        if any(text in each.home.text for text in (f"{each.qualname}.{name}", f"setattr({each.qualname}", "setattr(cls")):
             return
         names += _body(each.class_node, each.home.package).names
     raise NoSuchName(f"{owner.dotted}.{name}", owner.dotted, close_names(name, names))

@@ -102,8 +102,9 @@ def _returns_given(function: ast.FunctionDef, source: ModuleSource) -> bool:
 
 def _wraps(function: ast.FunctionDef, given: str, source: ModuleSource) -> bool:
     match function.decorator_list:
-        case [ast.Call(func=decorator, args=[ast.Name(id=name)])]:
-            return name == given and imported_path(decorator, source, None) == "functools.wraps"
+        case [*outer, ast.Call(func=decorator, args=[ast.Name(id=name)])]:
+            wraps = name == given and imported_path(decorator, source, None) == "functools.wraps"
+            return wraps and all(_keeps_signature(each, source) for each in outer)
     return False
 
 
@@ -139,6 +140,6 @@ def _interferes(node: ast.AST, names: set[str], wrappers: set[str]) -> bool:
             given = {each.id for each in arguments if isinstance(each, ast.Name)} & names
             known = isinstance(function, ast.Name) and function.id in _HARMLESS_CALLS
             stored = isinstance(function, ast.Attribute) and function.attr in ("append", "add", "setdefault")
-            cast = ast.unparse(function) in ("cast", "typing.cast")
-            return bool(given) and not (known or stored or cast)
+            reads = ast.unparse(function) in ("cast", "typing.cast", "inspect.signature", "inspect.isclass", "inspect.isfunction")
+            return bool(given) and not (known or stored or reads)
     return False

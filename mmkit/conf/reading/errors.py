@@ -8,11 +8,12 @@ class Unreadable(Exception):  # noqa: N818  # also stands as a value where a def
 
     Attributes:
         reason: Why, e.g. ``"numpy.core is compiled"``.
+        mistake: What is wrong unless the module makes the name when it is imported; None if nothing speaks for a mistake.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, mistake: "NoSuchModule | NoSuchName | None" = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.mistake = reason, mistake
 
     def __repr__(self) -> str:
         return f"Unreadable({self.reason!r})"

@@ -56,14 +56,17 @@ class ModuleSource:
     @cached_property
     def makes_names_at_run_time(self) -> bool:
         """Whether it may have names that no statement binds: a module ``__getattr__``, writes to ``globals()`` and the like."""
-        return re.search(_DYNAMIC, self.text) is not None
+        return "__getattr__" in self.body.names or _DYNAMIC.search(self.text) is not None
 
 
 _DYNAMIC = re.compile(
-    r"^def __getattr__|^    def __getattr__\(name|\bglobals\(\)|\bsys\.modules\[|^\s*exec\(|\bvars\(\)\[|\blocals\(\)",
+    r"\bglobals\(\)|\blocals\(\)|\bvars\(\)\[|\bsys\.modules\[|^\s*exec\("
+    r"|^[\w.]+\(\s*__name__\b",  # a function that is told which module to extend
     re.MULTILINE,
 )
 _parsed: dict[tuple[Path, str], tuple[tuple[int, int], ModuleSource]] = {}
+_texts: dict[Path, tuple[tuple[int, int], str]] = {}
+_found: dict[tuple[str, ...], "_Located"] = {}
 _recorders: list[set[Path]] = []
 _roots: list[str] = []
 
@@ -133,7 +136,16 @@ def read_text(dotted: str) -> str:
     if path.suffix != ".py":
         raise Unreadable(f"{dotted} is a directory without __init__.py")
     _record(path)
-    return path.read_text(errors="replace")
+    stamp = _stamp(path)
+    kept = _texts.get(path)
+    if kept is None or kept[0] != stamp:
+        kept = _texts[path] = (stamp, path.read_text(errors="replace"))
+    return kept[1]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _record(path: Path) -> None:
@@ -147,8 +159,7 @@ def parse(path: Path, name: str) -> ModuleSource:
     Raises:
         Unreadable: It is not valid Python.
     """
-    status = path.stat()
-    stamp = (status.st_mtime_ns, status.st_size)
+    stamp = _stamp(path)
     kept = _parsed.get((path, name))
     if kept is None or kept[0] != stamp:
         kept = _parsed[path, name] = (stamp, _parse(path, name))
@@ -194,6 +205,15 @@ class _Located:
 
 
 def _locate(dotted: str, roots: Sequence[str | Path]) -> _Located:
+    """Find a module; what was found before is taken as long as its file exists and the search path is the same."""
+    key = (dotted, os.getcwd(), *map(str, roots), *_roots, *sys.path)
+    kept = _found.get(key)
+    if kept is None or kept.spec is None or not os.path.exists(kept.spec.origin or ""):
+        kept = _found[key] = _search(dotted, roots)
+    return kept
+
+
+def _search(dotted: str, roots: Sequence[str | Path]) -> _Located:
     top, *rest = dotted.split(".")
     spec, name = _find_top(top, roots), top
     inside = _inside(spec, [*sys.path, *_roots, *map(str, roots)], top)

@@ -57,12 +57,14 @@ def resolve(dotted: str) -> Definition:
     module, names = _split(dotted)
     if not names:
         return _module(module)
-    found = lookup_in_module(module, names[0])
+    try:
+        found = lookup_in_module(module, names[0])
+    except Unreadable as error:
+        if error.mistake is not None and len(names) > 1:
+            error.mistake = _no_such_part(module, names[0])
+        raise
     if found is None:
-        if len(names) > 1:
-            missing = f"{module}.{names[0]}"
-            raise NoSuchModule(missing, False, close_names(names[0], [*submodules(module), *_names_of(module)]))
-        raise _no_such_name(dotted, module, names[0])
+        raise _no_such_part(module, names[0]) if len(names) > 1 else _no_such_name(dotted, module, names[0])
     for name in names[1:]:
         found = member(found, name)
     return found
@@ -100,11 +102,17 @@ def lookup_in_module(module: str, name: str) -> Definition | None:
         if module_exists(f"{module}.{name}"):
             return _module(f"{module}.{name}")
         raise
-    found = lookup(source, name)
+    try:
+        found = lookup(source, name)
+    except Unreadable as error:
+        if error.mistake is None and name not in source.body.names:
+            error.mistake = _no_such_name(f"{module}.{name}", module, name)
+        raise
     if found is None and source.is_package and module_exists(f"{module}.{name}"):
         return _module(f"{module}.{name}")
     if found is None and source.makes_names_at_run_time:
-        raise Unreadable(f"{module} makes some of its names when it is imported")
+        mistake = _no_such_name(f"{module}.{name}", module, name)
+        raise Unreadable(f"{module} makes some of its names when it is imported", mistake)
     return found
 
 
@@ -155,9 +163,7 @@ def exported(source: ModuleSource) -> list[str]:
     from mmkit.conf.reading.values import module_all  # values follow names
 
     names = module_all(source)
-    if names is not None:
-        return names
-    return [name for name in _names_in(source) if not name.startswith("_")]
+    return [name for name in _names_in(source) if not name.startswith("_")] if names is None else names
 
 
 def _split(dotted: str) -> tuple[str, list[str]]:
@@ -205,11 +211,17 @@ def _followed(binding: Binding, source: ModuleSource) -> Definition | None:
 def _of_value(binding: Binding, source: ModuleSource) -> Definition:
     """Another name for a definition is followed; anything else is a value."""
     node = binding.node
+    value = Definition("value", source.name, binding.name, node, source)
     if isinstance(node, ast.Name) and node.id != binding.name:
-        found = lookup(source, node.id, before=binding.line)
-        if found is not None:
-            return found
-    return Definition("value", source.name, binding.name, node, source)
+        return lookup(source, node.id, before=binding.line) or value
+    if isinstance(node, ast.Attribute):
+        from mmkit.conf.reading.values import definition_of  # values follow names
+
+        with suppress(Unreadable):
+            found = definition_of(node, source, before=binding.line)
+            if found is not None and found.kind in ("class", "function", "module"):
+                return found
+    return value
 
 
 def _imported(module: str, name: str, source: ModuleSource) -> Definition | None:
@@ -234,6 +246,10 @@ def _no_such_name(dotted: str, module: str, name: str) -> NoSuchName:
     return NoSuchName(dotted, module, close_names(name, [*_names_of(module), *submodules(module)]))
 
 
+def _no_such_part(module: str, name: str) -> NoSuchModule:
+    return NoSuchModule(f"{module}.{name}", False, close_names(name, [*submodules(module), *_names_of(module)]))
+
+
 def _names_of(module: str) -> list[str]:
     try:
         return _names_in(read_module(module))
@@ -242,10 +258,14 @@ def _names_of(module: str) -> list[str]:
 
 
 def _names_in(source: ModuleSource) -> list[str]:
+    from mmkit.conf.reading.values import module_all  # values follow names
+
     names = list(source.body.names)
+    with suppress(Unreadable):
+        names += module_all(source) or []  # a module that makes names at run time may list them
     for star in source.body.stars:
         try:
-            names += exported(read_module(star.module))
+            names += _names_in(read_module(star.module))
         except (Unreadable, NoSuchModule):
             continue
     return names

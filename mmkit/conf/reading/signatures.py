@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmkit.conf.reading.annotations import Form, UndefinedName, config_type, read_annotation, takes_optional
-from mmkit.conf.reading.classes import ABC, GENERIC, bases, class_level_value, is_named_tuple, mro, own_binding
+from mmkit.conf.reading.classes import bases, class_level_value, has_no_constructor, is_named_tuple, mro, own_binding
 from mmkit.conf.reading.dataclass_fields import NO_DEFAULT, Field, constructor_fields, named_tuple_fields, writes_constructor
 from mmkit.conf.reading.decorators import check_decorators, is_deprecated
 from mmkit.conf.reading.docs import documentation
@@ -136,7 +136,7 @@ def _of_class(definition: Definition) -> list[Parameter]:
     """What the constructor takes: the nearest ``__new__`` or ``__init__``, in the order of hydra-zen."""
     for owner in _candidates(definition):
         if owner.source is None:
-            if owner.dotted in (GENERIC, ABC):
+            if has_no_constructor(owner):
                 continue
             raise Unreadable(f"{definition.dotted} inherits the constructor of {owner.dotted}")
         _check_class(owner)

@@ -1,7 +1,6 @@
 """The dotted path that a configuration writes for a class or function: its ``__module__`` and ``__qualname__``."""
 
 import ast
-import re
 
 from mmkit.conf.reading.decorators import check_decorators
 from mmkit.conf.reading.errors import NoSuchModule, Unreadable
@@ -42,7 +41,7 @@ def _module_attribute(definition: Definition, node: ast.ClassDef | ast.FunctionD
 def _assigned_module(module: str, name: str) -> str | None:
     """What a module sets as the ``__module__`` of a name, if it does. Large packages are only searched, not parsed."""
     try:
-        if re.search(rf"^{name}\.__module__\s*=", read_text(module), re.MULTILINE) is None:
+        if f"{name}.__module__" not in read_text(module):
             return None
         source = read_module(module)
     except (Unreadable, NoSuchModule):

@@ -4,6 +4,7 @@ import ast
 import math
 import operator
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -313,12 +314,20 @@ def value_of(found: Definition) -> Any:
         return ObjectPath(object_path(found))
     if found.kind == "value":
         assert isinstance(found.node, ast.expr)
-        return evaluate(found.node, found.home, before=found.node.lineno)
+        value = evaluate(found.node, found.home, before=found.node.lineno)
+        if isinstance(value, list | dict | set) and _changes(found.qualname, found.home.text):
+            raise Unreadable(f"{found.dotted} is changed after it is made")
+        return value
     if found.kind == "attribute":
         from mmkit.conf.reading.classes import attribute_value  # classes are made of values
 
         return attribute_value(found)
     raise Unreadable(f"{found.dotted} is a {found.kind}")
+
+
+def _changes(name: str, text: str) -> bool:
+    """Whether a module seems to change a container of its own."""
+    return re.search(rf"^\s*{name}(\.\w+\(|\[[^\n]*\]\s*[-+|]?=(?!=)|\s*[-+|]=)|\bdel {name}\[", text, re.MULTILINE) is not None
 
 
 def _call(node: ast.Call, source: ModuleSource, before: int | None) -> Any:
