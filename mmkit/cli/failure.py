@@ -6,7 +6,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from mmkit.errors import MMKitError, causes
+from mmkit.errors import MMKitError, StoppedError, UsageError, causes
+from mmkit.experiment.ranks import rank_name
 
 
 def explain(error: BaseException) -> str:
@@ -37,15 +38,31 @@ def exit_code(error: BaseException) -> int:
 
 
 def report(error: BaseException, run_dir: Path) -> None:
-    """Print why a run failed, and write the trace into its directory (or print it, if ``MMKIT_TRACE`` is set)."""
+    """Print why a run failed, and write the trace into its directory (or print it, if ``MMKIT_TRACE`` is set).
+
+    Of several ranks, only the first tells what all of them find; another one tells its failure under its name.
+    """
+    rank, reason = rank_name(), root_cause(error)
+    is_first = rank == "rank-0"
+    if not is_first and isinstance(reason, KeyboardInterrupt | StoppedError | UsageError):
+        return
     if isinstance(error, KeyboardInterrupt):
         print("\nmmkit_run: interrupted", file=sys.stderr)
         return
     trace = "".join(traceback.format_exception(error))
-    print(f"mmkit_run: {explain(error)}", file=sys.stderr)
+    print(f"mmkit_run{'' if is_first else f' ({rank})'}: {explain(error)}", file=sys.stderr)
+    if isinstance(reason, StoppedError):
+        _tell_how_to_go_on(run_dir)
     if os.environ.get("MMKIT_TRACE"):
         print(trace, file=sys.stderr)
-    elif not isinstance(root_cause(error), MMKitError):
-        path = run_dir / "error.log"
+    elif not isinstance(reason, MMKitError):
+        path = run_dir / ("error.log" if is_first else f"error-{rank}.log")
         path.write_text(trace)
         print(f"The trace is in {os.path.relpath(path)} (MMKIT_TRACE=1 prints it).", file=sys.stderr)
+
+
+def _tell_how_to_go_on(run_dir: Path) -> None:
+    from mmkit.cli.runs.next_steps import how_to_go_on  # imports rich, for which previews have no time
+
+    if command := how_to_go_on(run_dir):
+        print(f"To go on with it: {command}", file=sys.stderr)

@@ -24,7 +24,7 @@ from mmkit.experiment.checkpoint import best, list_checkpoints, newest_good
 from mmkit.experiment.checkpoint.placing import latest_name
 from mmkit.experiment.loggers import check_conflicts, close_loggers
 from mmkit.experiment.manager import Equipment, equip
-from mmkit.experiment.ranks import is_rank_zero
+from mmkit.experiment.ranks import first_rank_speaks, is_rank_zero
 from mmkit.experiment.records import opened, write_provenance
 from mmkit.experiment.resume import ResumePoint, find_resume_point, named_checkpoint, refuse_two_sources
 from mmkit.experiment.run_dir import RunDir
@@ -72,7 +72,7 @@ def run(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> Outc
     """
     check(cfg)
     directory = directory.resolve()
-    with early_stop_signals(f"What was saved before is in {directory}."):
+    with early_stop_signals(f"What was saved before is in {directory}."), first_rank_speaks():
         latest = latest_name(directory / CHECKPOINTS)
         point = find_resume_point(cfg, directory) if cfg.job_type == "train" else ResumePoint()
         with opened(cfg, directory, point, overrides) as run_dir:

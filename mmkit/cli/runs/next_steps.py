@@ -17,19 +17,31 @@ def next_steps(run: Run) -> list[tuple[str, str]]:
     Args:
         run: The run, from whose directory the best checkpoint and the archive are taken.
     """
-    path = os.path.relpath(run.path)
     steps = []
-    if run.is_resumable:
-        steps.append(("go on with it", f"mmkit runs resume {shlex.quote(path)}"))
+    if go_on := how_to_go_on(run.path):
+        steps.append(("go on with it", go_on))
     elif run.job_type == "train" and run.state in ("failed", "stopped", "killed"):
         steps.append(("start it again", command(run)))
-    checkpoint = run.best or next((info for info in run.checkpoints if info.problem is None), None)
-    if run.state == "finished" and run.job_type == "train" and checkpoint:
-        steps.append(("evaluate it", command(run, "job_type=eval", f"resume_from_checkpoint={os.path.relpath(checkpoint.path)}")))
+    if run.state == "finished" and (evaluate := evaluation(run)):
+        steps.append(("evaluate it", evaluate))
     archive = next(iter(sorted(run.path.glob("*.mmkit"))), None)
     if archive:
         steps.append(("look inside", f"mmkit inspect {shlex.quote(os.path.relpath(archive))}"))
     return steps
+
+
+def how_to_go_on(directory: Path) -> str | None:
+    """The command that goes on with the run in a directory; None if nothing of it was saved."""
+    run = Run.read(directory)
+    return f"mmkit runs resume {shlex.quote(os.path.relpath(directory))}" if run and run.is_resumable else None
+
+
+def evaluation(run: Run) -> str | None:
+    """The command that evaluates the best checkpoint of a run, or the last; None if there is none."""
+    checkpoint = run.best or next((info for info in run.checkpoints if info.problem is None), None)
+    if run.job_type != "train" or checkpoint is None:
+        return None
+    return command(run, "job_type=eval", f"resume_from_checkpoint={os.path.relpath(checkpoint.path)}")
 
 
 def command(run: Run, *more: str) -> str:
