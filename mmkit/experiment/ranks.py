@@ -42,7 +42,8 @@ def first_rank_speaks() -> Iterator[None]:
     if is_rank_zero():
         yield
         return
-    handlers = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
+    handlers = [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
     levels = [handler.level for handler in handlers]
     for handler in handlers:
         handler.setLevel(max(handler.level, logging.ERROR))

@@ -1,7 +1,7 @@
 import pytest
 
-from mmkit.cli.failure import exit_code, explain
-from mmkit.errors import RefusedError, UsageError
+from mmkit.cli.failure import exit_code, explain, report
+from mmkit.errors import RefusedError, StoppedError, UsageError
 
 
 def chain(*errors):
@@ -33,3 +33,25 @@ def test_errors_that_are_causes_of_each_other_are_told_all_the_same():
     first.__cause__, second.__cause__ = second, first
     assert exit_code(first) == 1
     assert explain(first) == "RuntimeError: y"
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "said"),
+    [
+        ("0", StoppedError("Stopped by SIGTERM."), "mmkit_run: Stopped by SIGTERM.\n"),
+        ("1", StoppedError("Stopped by SIGTERM."), ""),
+        ("1", UsageError("wrong"), ""),
+        ("1", RefusedError("not on this disk"), "mmkit_run (rank-1): not on this disk\n"),
+    ],
+)
+def test_other_ranks_tell_only_what_may_be_theirs_alone(rank, error, said, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("RANK", rank)
+    report(error, tmp_path)
+    assert capsys.readouterr().err == said
+
+
+def test_every_rank_has_a_trace_of_its_own(monkeypatch, tmp_path, capsys):
+    for rank, name in (("0", "error.log"), ("1", "error-rank-1.log")):
+        monkeypatch.setenv("RANK", rank)
+        report(ValueError(rank), tmp_path)
+        assert f"ValueError: {rank}" in (tmp_path / name).read_text()
