@@ -12,8 +12,19 @@ _SECTION = re.compile(r"^(Args|Arguments|Attributes|Parameters|Keyword Args|Keyw
 _ENTRY = re.compile(r"^\\?\**(?P<names>\w+(?:\s*,\s*\\?\**\w+)*)\s*(?:\(.*?\))?\s*:(?:\s+|$)(?P<text>.*)$")
 
 
-def documentation(definition: Definition) -> str:
-    """The text of a class or function, followed by that of the class's constructor."""
+def documentation(definition: Definition, owner: Definition) -> str:
+    """The text of a class or function, with that of the class's constructor.
+
+    Args:
+        definition: The class or function.
+        owner: The class that defines its constructor; its text is added if ``definition`` says nothing about arguments.
+    """
+    text = _own_text(definition)
+    inherited = "" if owner is definition or parameter_docs(text) else _own_text(owner)
+    return "\n\n".join(each for each in (text, inherited) if each)
+
+
+def _own_text(definition: Definition) -> str:
     node = definition.node
     assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     texts = [ast.get_docstring(node)]

@@ -1,6 +1,7 @@
 """What a class or function takes, read from its source: names, kinds, defaults, and types as a configuration checks them."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,31 +126,44 @@ def read_signature(dotted: str) -> Signature:
         if definition.source is None or definition.kind not in ("class", "function"):
             raise Unreadable(f"{dotted} is a {definition.kind} that is not read")
         is_class = definition.kind == "class"
-        parameters = _of_class(definition) if is_class else _of_function(definition.node, definition.home, None)
-        target, doc = object_path(definition), documentation(definition)
+        owner, parameters = (
+            _of_class(definition) if is_class else (definition, _of_function(definition.node, definition.home, None))
+        )
+        target, doc = object_path(definition), documentation(definition, owner)
     node = definition.node
     assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     return Signature(target, tuple(parameters), doc, definition.home.path, node.lineno, is_class, tuple(sorted(paths)))
 
 
-def _of_class(definition: Definition) -> list[Parameter]:
-    """What the constructor takes: the nearest ``__new__`` or ``__init__``, in the order of hydra-zen."""
+def _of_class(definition: Definition) -> tuple[Definition, list[Parameter]]:
+    """What the constructor takes, and which class defines it: the nearest ``__new__`` or ``__init__``, as for hydra-zen."""
     for owner in _candidates(definition):
         if owner.source is None:
             if has_no_constructor(owner):
                 continue
             raise Unreadable(f"{definition.dotted} inherits the constructor of {owner.dotted}")
-        _check_class(owner)
-        if is_deprecated(owner.class_node, owner.home):  # replaces `__new__` by one that takes anything
-            return [Parameter("args", "var_positional", "", "Any"), Parameter("kwargs", "var_keyword", "", "Any")]
-        if is_named_tuple(owner):
-            return _of_fields(named_tuple_fields(owner), owner)
-        for name in ("__new__", "__init__"):
-            if own_binding(owner, name) is not None:
-                return _of_method(owner, name)
-            if name == "__init__" and writes_constructor(owner):
-                return _of_fields(constructor_fields(owner), owner)
-    return []
+        parameters = _own_constructor(owner)
+        if parameters is not None:
+            return owner, parameters
+    return definition, []
+
+
+def _own_constructor(owner: Definition) -> list[Parameter] | None:
+    """What the constructor takes that a class itself defines; None if it defines none."""
+    _check_class(owner)
+    if is_deprecated(owner.class_node, owner.home):  # replaces `__new__` by one that takes anything
+        return [Parameter("args", "var_positional", "", "Any"), Parameter("kwargs", "var_keyword", "", "Any")]
+    if is_named_tuple(owner):
+        fields = named_tuple_fields(owner)
+        return _of_fields(fields, _named_tuple_types(fields, owner))
+    if own_binding(owner, "__new__") is not None:
+        return _of_method(owner, "__new__")
+    if own_binding(owner, "__init__") is not None:
+        return _of_method(owner, "__init__")
+    if writes_constructor(owner):
+        fields = constructor_fields(owner)
+        return _of_fields(fields, _field_types(fields, owner))
+    return None
 
 
 def _candidates(definition: Definition) -> Iterator[Definition]:
@@ -246,8 +260,7 @@ def _declared(types: "dict[str, Form] | Unreadable", name: str, default: Any) ->
         return error, default, False
 
 
-def _of_fields(fields: list[Field], definition: Definition) -> list[Parameter]:
-    types = _field_types(fields, definition)
+def _of_fields(fields: list[Field], types: "dict[str, Form] | Unreadable") -> list[Parameter]:
     return [
         Parameter(
             field.name,
@@ -264,15 +277,25 @@ def _field_types(fields: list[Field], definition: Definition) -> "dict[str, Form
     types: dict[str, Form] = {}
     try:
         for field in fields:
-            home = field.owner.home
-            is_text = home.delayed_annotations or isinstance(field.annotation, ast.Constant)
-            source = definition.home if is_text else home
-            types[field.name] = read_annotation(field.annotation, source, field.owner.class_node.lineno, home.delayed_annotations)
+            home, line = field.owner.home, field.owner.class_node.lineno
+            source = definition.home if _is_text(field) else home
+            types[field.name] = read_annotation(field.annotation, source, line, home.delayed_annotations)
     except UndefinedName:
         return {}
     except Unreadable as error:
         return error
     return types
+
+
+def _named_tuple_types(fields: list[Field], definition: Definition) -> "dict[str, Form] | Unreadable":
+    """As for dataclasses, but Python evaluates text where no name is defined, not even ``int``."""
+    if not any(map(_is_text, fields)):
+        return _field_types(fields, definition)
+    return {} if sys.version_info < (3, 14) else Unreadable(f"{definition.dotted}: how this Python sees its annotations")
+
+
+def _is_text(field: Field) -> bool:
+    return field.owner.home.delayed_annotations or isinstance(field.annotation, ast.Constant)
 
 
 def _text(annotation: ast.expr | None) -> str:
