@@ -14,9 +14,13 @@ from mmkit.errors import MMKitError
 COMMANDS = {
     "ckpt": "list, verify, compare and convert checkpoints",
     "data": "prepare data sets and say where they lie",
+    "docs": "say what a configuration key means",
     "inspect": "show what an archive or a checkpoint holds, without loading it",
+    "list": "list config groups, their options and experiments",
     "new": "write a project that runs at once",
+    "plan": "say what an experiment needs and what in it does not fit, before it runs",
     "runs": "list runs, show, compare and delete them, go on with one",
+    "show": "show one option of a group: arguments, defaults, how to use it",
     "verify": "try out on an experiment whether it resumes exactly",
 }
 

@@ -73,7 +73,7 @@ def first_sentence(text: str) -> str:
         >>> first_sentence("Version 1.5 of a\n  thing. And more.")
         'Version 1.5 of a thing.'
     """
-    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+    return re.split(r"(?<=[.!?])\s(?=[A-Z])", " ".join(text.split()), maxsplit=1)[0]  # not after "e.g."
 
 
 def _cut(line: str, width: int) -> str:

@@ -1,0 +1,87 @@
+"""What a key means in the configuration of an experiment, whose parts decide which keys there are."""
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from mmkit.cli.composing import compose
+from mmkit.cli.docs import KeyDoc, described, of_base, readable_signature, unknown
+from mmkit.cli.shipped import shipped_configs
+from mmkit.cli.usage import first_sentence
+from mmkit.cli.yaml_text import flow
+from mmkit.conf.projects import find_projects, search_path
+from mmkit.conf.reading import parameter_docs
+from mmkit.conf.reading.errors import close_names
+from mmkit.errors import UsageError
+
+
+def of_experiment(key: str, experiment: str) -> KeyDoc:
+    """What a key means in an experiment, with the value that it has there.
+
+    Raises:
+        UsageError: There is no such experiment or key.
+    """
+    projects = find_projects()
+    known = [name for project in projects for name in project.experiments()]
+    if experiment not in known:
+        close = close_names(experiment, known)
+        raise UsageError(
+            f"There is no experiment {experiment!r}. {f'Did you mean {close[0]}?' if close else 'mmkit list --projects'}"
+        )
+    arguments = [f"+experiment={experiment}"]
+    composed = compose("base_config", arguments, [*search_path(arguments, projects), *shipped_configs()])
+    with composed.resolving() as cfg:
+        found = _found(cfg, key)
+        value = OmegaConf.select(cfg, key)
+    if not OmegaConf.is_config(value):
+        found.default = flow(value)
+    return found
+
+
+def _found(cfg: DictConfig, key: str) -> KeyDoc:
+    reader, argument, node = "", "", cfg
+    parts = key.split(".")
+    for index, part in enumerate(parts):
+        names = _names(node)
+        if part not in names:
+            raise unknown(parts[:index], part, names)
+        if target := _target(node):
+            reader, argument = target, part
+        node = _below(node, part)
+    if _target(node):
+        return _of_part(key, str(_target(node)), node)
+    owner = readable_signature(reader) if reader and not reader.startswith(("torch.utils", "lightning")) else None
+    found = described(key, owner, argument) if owner is not None else of_base(key) or KeyDoc(key, read_by=reader)
+    if argument and argument != parts[-1] and found.doc:
+        found.type, found.doc = "", f"In {argument}: {found.doc}"
+    if isinstance(node, DictConfig) and not found.keys:
+        found.keys = dict.fromkeys(_names(node), "")
+    return found
+
+
+def _of_part(key: str, target: str, node: Any) -> KeyDoc:
+    """A component: what it is, and what its arguments are."""
+    owner = readable_signature(target)
+    if owner is None:
+        return KeyDoc(key, read_by=target, keys=dict.fromkeys(_names(node), ""))
+    docs = parameter_docs(owner.doc)
+    keys = {name: first_sentence(docs.get(name, "")) for name in _names(node)}
+    return KeyDoc(key, doc=owner.doc.partition("\n\n")[0], read_by=owner.target, defined=f"{owner.file}:{owner.line}", keys=keys)
+
+
+def _names(node: Any) -> list[str]:
+    if isinstance(node, ListConfig):
+        return [str(index) for index in range(len(node))]
+    return [str(name) for name in node if not str(name).startswith("_")] if isinstance(node, DictConfig) else []
+
+
+def _below(node: Any, part: str) -> Any:
+    """What a key holds; None for what is missing or does not resolve."""
+    try:
+        return OmegaConf.select(node, part)
+    except Exception:  # whatever a resolver raises: the check before a run tells it
+        return None
+
+
+def _target(node: Any) -> str | None:
+    return node.get("_target_") if isinstance(node, DictConfig) else None

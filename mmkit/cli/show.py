@@ -1,0 +1,215 @@
+"""``mmkit show``: one option of a config group: what it is, what it takes, where it is defined, and how to use it."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmkit.cli.list import did_you_mean, known_group, take_part
+from mmkit.cli.options import EXPERIMENTS, option_files, option_names
+from mmkit.cli.output import add_json, console, show_json, show_table
+from mmkit.cli.usage import first_sentence
+from mmkit.cli.yaml_text import flow
+from mmkit.conf.index import Entry, find, signature
+from mmkit.conf.reading import REQUIRED, NoSuchModule, NoSuchName, Signature, Unreadable, parameter_docs
+from mmkit.conf.reading.errors import close_names
+from mmkit.errors import UsageError
+
+
+# Where an option of a group usually stands in a configuration.
+_PLACES = {
+    "dataloader/sampler": "dataloader.train.sampler",
+    "datasets": "datasets.train.NAME",
+    "datasets/tokenizers": "dataloader.train.collate_fn.batch_processors.text",
+    "datasets/transforms": "datasets.train.NAME.transform",
+    "eval_task": "task.evaluation_tasks.NAME.task",
+    "modules/encoders": "task.encoders.rgb",
+    "modules/layers": "task.heads.rgb",
+    "modules/losses": "task.loss",
+    "modules/lr_schedulers": "task.lr_scheduler.scheduler",
+    "modules/optimizers": "task.optimizer",
+    "trainer/callbacks": "trainer.callbacks.NAME",
+    "trainer/logger": "trainer.logger.NAME",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the option and ``--json``."""
+    parser.add_argument("part", metavar="GROUP/NAME", help="such as modules/losses/ContrastiveLoss")
+    add_json(parser)
+    parser.set_defaults(run=show)
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print an option.
+
+    Raises:
+        UsageError: There is no such group, or no such option in it.
+    """
+    folders = take_part()
+    group, name = named(arguments.part, folders)
+    files = option_files(group, folders)
+    entry = None if name in files else find(group, name)
+    facts = _facts_of_file(group, name, files[name]) if entry is None else _facts(entry)
+    if arguments.json:
+        show_json(facts)
+    else:
+        _print(facts)
+
+
+def named(part: str, folders: list[Path]) -> tuple[str, str]:
+    """Group and name of an option; the group may be left out if the name tells it.
+
+    Raises:
+        UsageError: There is none; names the closest.
+    """
+    group, _, name = part.strip("/").rpartition("/")
+    if part.startswith(f"{EXPERIMENTS}/"):
+        group, name = EXPERIMENTS, part.removeprefix(f"{EXPERIMENTS}/")  # may be in a folder
+    group = known_group(group, folders) if group else _group_of(name, folders)
+    names = option_names(group, folders)
+    if name in names:
+        return group, name
+    meant = [f"{group}/{each}" for each in close_names(name, names)]
+    raise UsageError(f"{group} has no option {name!r}. {did_you_mean(meant, names)}")
+
+
+def _group_of(name: str, folders: list[Path]) -> str:
+    from mmkit.cli.options import group_names
+
+    groups = [EXPERIMENTS, *group_names(folders)]
+    options = {each: option_names(each, folders) for each in groups}
+    holding = [group for group in groups if name in options[group]]
+    if len(holding) == 1:
+        return holding[0]
+    if holding:
+        raise UsageError(f"{name} is in several groups: {', '.join(f'{group}/{name}' for group in holding)}. Type one of them.")
+    if name in groups:
+        raise UsageError(f"{name} is a group. Its options: mmkit list {name}")
+    places = {option: f"{group}/{option}" for group in groups for option in options[group]}
+    meant = [places[each] for each in close_names(name, places)]
+    raise UsageError(f"No group has an option {name!r}. {f'Did you mean {meant[0]}?' if meant else 'All groups: mmkit list'}")
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    facts: dict[str, Any] = {"group": entry.group, "name": entry.name, "target": entry.target}
+    facts |= {"doc": "", "parameters": [], "defined": None, "registered": f"{entry.file}:{entry.line}"}
+    try:
+        found = signature(entry.target)
+    except (Unreadable, NoSuchModule, NoSuchName) as error:
+        facts["unreadable"] = str(error)
+    else:
+        facts |= {"doc": found.doc, "parameters": _parameters(found, entry.values), "defined": f"{found.file}:{found.line}"}
+    place = entry.package or _PLACES.get(entry.group, "KEY")
+    return facts | _examples(entry.group, entry.name, place, facts["parameters"])
+
+
+def _facts_of_file(group: str, name: str, path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    comment = [line.lstrip("#").strip() for line in text.splitlines() if line.startswith("#") and "@package" not in line]
+    facts = {
+        "group": group,
+        "name": name,
+        "target": None,
+        "doc": "\n".join(comment).strip(),
+        "parameters": [],
+        "defined": f"{path}:1",
+    }
+    typed = f"mmkit_run experiment={name}" if group == EXPERIMENTS else f"mmkit_run experiment=NAME +{group}={name}"
+    return facts | {"command": typed, "yaml": f"- {name}" if group == EXPERIMENTS else f"- /{group}: {name}"}
+
+
+def _parameters(found: Signature, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    docs = parameter_docs(found.doc)
+    return [
+        {
+            "name": each.name,
+            "type": each.annotation or None,
+            "default": default_of(values.get(each.name, each.default)),
+            "required": each.name not in values and each.required,
+            "set_by_preset": each.name in values,
+            "doc": docs.get(each.name, ""),
+        }
+        for each in found.fields()
+    ]
+
+
+def default_of(value: Any) -> Any:
+    """A default as JSON holds it; what is no plain value as text."""
+    if value is REQUIRED:
+        return None
+    if isinstance(value, Unreadable):
+        return "computed"
+    if isinstance(value, list | tuple):
+        return [default_of(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float | str | dict) else str(value)
+
+
+def _examples(group: str, name: str, place: str, parameters: list[dict[str, Any]]) -> dict[str, str]:
+    """How an option is chosen, and one of its arguments set, on the command line and in YAML."""
+    if group == "task":
+        typed, written, place = f"task={name}", f"- override /task: {name}", "task"
+    else:
+        typed, written = f"{group}@{place}={name}", f"- /{group}@{place}: {name}"
+    simple = [each for each in parameters if isinstance(each["default"], bool | int | float | str) or each["required"]]
+    example = next((each for each in simple if not each["required"]), simple[0] if simple else None)
+    argument = (
+        "" if example is None else f" {place}.{example['name']}={'VALUE' if example['required'] else flow(example['default'])}"
+    )
+    return {"command": f"mmkit_run experiment=NAME {typed}{argument}", "yaml": written}
+
+
+def _print(facts: dict[str, Any]) -> None:
+    out = console()
+    out.print(f"{facts['group']}/{facts['name']}", style="bold")
+    if facts["doc"]:
+        print()
+        out.print(_prose(facts["doc"]), soft_wrap=False)
+    if facts.get("unreadable"):
+        out.print(f"\nIts arguments are not known without importing it: {facts['unreadable']}")
+    if facts["parameters"]:
+        print()
+        rows = [
+            (each["name"], each["type"], _shown(each), first_sentence(each["doc"]).replace("``", ""))
+            for each in facts["parameters"]
+        ]
+        show_table(("argument", "type", "default", "what it is"), rows)
+    print()
+    for title, key in (
+        ("target", "target"),
+        ("defined", "defined"),
+        ("registered", "registered"),
+        ("type", "command"),
+        ("YAML", "yaml"),
+    ):
+        if facts.get(key):
+            out.print(f"{title:<12}{short_place(facts[key]) if key in ('defined', 'registered') else facts[key]}")
+    if "@" in facts["command"]:
+        out.print(f"{'':<12}(with a + in front, if the experiment has none there yet)")
+
+
+def _prose(doc: str) -> str:
+    """A documentation without the section on arguments, which are in the table."""
+    kept: list[str] = []
+    skipping = False
+    for line in doc.splitlines():
+        if line.strip() in ("Args:", "Arguments:", "Attributes:"):
+            skipping = True
+        elif skipping and line.strip() and not line.startswith(" "):
+            skipping = False
+        if not skipping:
+            kept.append(line)
+    return "\n".join(kept).strip().replace("``", "")
+
+
+def _shown(parameter: dict[str, Any]) -> str:
+    if parameter["required"]:
+        return "(to be given)"
+    return flow(parameter["default"]) + (" (preset)" if parameter["set_by_preset"] else "")
+
+
+def short_place(place: str) -> str:
+    """A file and line, relative where it is below the current directory."""
+    relative = os.path.relpath(place)
+    return place if relative.startswith("..") else relative
