@@ -62,9 +62,9 @@ def test_hydra_looks_into_the_folder_of_the_project_that_has_the_experiment(tmp_
 
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("prefix", ["", "+", "++"])
-def test_packages_of_the_search_path_become_folders_without_being_imported(tmp_path, monkeypatch, prefix):
+def test_packages_of_the_search_path_become_folders_without_being_imported(tmp_path, prefix):
     _make(tmp_path / "mi'ne" / "deep")
-    monkeypatch.syspath_prepend(tmp_path / "mi'ne")
+    sys.path.insert(0, str(tmp_path / "mi'ne"))
     (written,) = with_folders([f"{prefix}hydra.searchpath=[pkg://deep.configs,pkg://no_such.configs]"])
     assert written.startswith(f"{prefix}hydra.searchpath=")
     entries = OverridesParser.create().parse_override(written).value()
@@ -83,12 +83,12 @@ def test_folders_of_the_search_path_stay_and_take_part_if_they_are_packages(tmp_
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_package_is_looked_for_as_python_imports_it(tmp_path, monkeypatch):
+def test_a_package_is_looked_for_as_python_imports_it(tmp_path):
     (tmp_path / "first" / "mine").mkdir(parents=True)
     (tmp_path / "first" / "mine" / "__init__.py").touch()  # hides the next
     _make(tmp_path / "second" / "mine")
-    monkeypatch.syspath_prepend(tmp_path / "second")
-    monkeypatch.syspath_prepend(tmp_path / "first")
+    sys.path.insert(0, str(tmp_path / "second"))
+    sys.path.insert(0, str(tmp_path / "first"))
     arguments = ["hydra.searchpath=[pkg://mine.configs]"]
     assert with_folders(arguments) == arguments
     (tmp_path / "first" / "mine" / "__init__.py").unlink()  # a namespace package joins them

@@ -5,11 +5,16 @@
 (:mod:`mmkit.conf.index.memo`). What source does not tell is imported for real, and only that.
 """
 
-from mmkit.conf.index.catalog import add_package, entries, fill_unreadable, find, groups, readable, unreadable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mmkit.conf.index.catalog import add_package, entries, fill_unreadable, find, forget, groups, readable, unreadable
 from mmkit.conf.index.entries import Entry, Problem, Registrations
-from mmkit.conf.index.serving import node, option
 from mmkit.conf.index.signatures import signature
 
+
+if TYPE_CHECKING:
+    from mmkit.conf.index.serving import node, option
 
 __all__ = [
     "Entry",
@@ -19,6 +24,7 @@ __all__ = [
     "entries",
     "fill_unreadable",
     "find",
+    "forget",
     "groups",
     "node",
     "option",
@@ -26,3 +32,9 @@ __all__ = [
     "signature",
     "unreadable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("node", "option"):  # these need hydra, which completion does without
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.")
+    return getattr(import_module("mmkit.conf.index.serving"), name)

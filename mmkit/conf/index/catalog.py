@@ -9,6 +9,7 @@ from mmkit.conf.groups import GROUP_MODULES
 from mmkit.conf.index.coding import decode_registrations, encode_registrations
 from mmkit.conf.index.entries import Entry, Registrations
 from mmkit.conf.index.memo import remembered
+from mmkit.conf.index.signatures import forget_signatures
 from mmkit.conf.index.stamps import forget_places
 from mmkit.conf.projects import Project, use, used_projects
 
@@ -84,6 +85,7 @@ def forget() -> None:
     _read.clear()
     _imported.clear()
     forget_places()
+    forget_signatures()
 
 
 def _registrations(root: str) -> Registrations:

@@ -1,6 +1,7 @@
 """The registrations that one module makes when it is imported, read from its source."""
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,7 +91,33 @@ def _entry(call: ast.Call, decorated: Definition | None, source: ModuleSource) -
         raise Unreadable("a decorator with a positional argument")
     where, keywords = _keywords(call, source)
     target, default_name = _target(call, decorated, source, named="name" in where)
+    if decorated is not None and _names_what_comes_later(decorated, source):
+        keywords["to_config"] = Unreadable("annotations that name what is defined later")
     return _made({"name": default_name, **where}, keywords, target, call.lineno, source)
+
+
+def _names_what_comes_later(decorated: Definition, source: ModuleSource) -> bool:
+    """Whether an annotation that is text names something that is not there yet when the decorator runs.
+
+    hydra-zen then gets no types at all. Also looks at constructors of earlier classes, which may be inherited.
+    """
+    functions = [decorated] if not isinstance(decorated, ast.ClassDef) else []
+    for each in source.tree.body if not functions else ():
+        if isinstance(each, ast.ClassDef) and each.lineno <= decorated.lineno:
+            functions += [
+                node for node in each.body if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__new__")
+            ]
+    later = {name for name, each in source.body.names.items() if min(binding.line for binding in each) >= decorated.lineno}
+    return any(later & _names_in_text(each, source.delayed_annotations) for each in functions)
+
+
+def _names_in_text(function: ast.AST, is_text: bool) -> set[str]:
+    """Names in the annotations of a function that are text."""
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    arguments = [each.annotation for each in ast.walk(function.args) if isinstance(each, ast.arg)]
+    nodes = [node for each in (*arguments, function.returns) if each is not None for node in ast.walk(each)]
+    texts = " ".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return {*re.findall(r"\w+", texts), *(node.id for node in nodes if isinstance(node, ast.Name) and is_text)}
 
 
 def _keywords(call: ast.Call, source: ModuleSource) -> tuple[dict[str, Any], dict[str, Any]]:

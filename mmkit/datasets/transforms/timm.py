@@ -10,10 +10,21 @@ from mmkit.datasets.images import as_rgb_tensor
 from mmkit.extras import require
 
 
+class TimmTransform:
+    """A timm transform that also takes tensors, and images of any mode."""
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __call__(self, image: Image.Image | Tensor) -> Tensor:
+        rgb_HWC = as_rgb_tensor(image).permute(1, 2, 0).numpy()
+        return self.transform(Image.fromarray(rgb_HWC))
+
+
 @external_store(group="datasets/transforms")
 def timm_transform(
     size: int | None = None, model: str | None = None, is_training: bool = False, timm_kwargs: dict[str, Any] | None = None
-) -> "TimmTransform":
+) -> TimmTransform:
     """Make timm's transform for a size or a model.
 
     Args:
@@ -46,14 +57,3 @@ def _model_settings(model: str) -> dict[str, Any]:
         raise ValueError(f"timm knows no model {model!r}." + (f" It knows, e.g.: {', '.join(near)}." if near else ""))
     settings = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
     return {key: settings[key] for key in ("input_size", "interpolation", "crop_pct", "crop_mode", "mean")}
-
-
-class TimmTransform:
-    """A timm transform that also takes tensors, and images of any mode."""
-
-    def __init__(self, transform: Any) -> None:
-        self.transform = transform
-
-    def __call__(self, image: Image.Image | Tensor) -> Tensor:
-        rgb_HWC = as_rgb_tensor(image).permute(1, 2, 0).numpy()
-        return self.transform(Image.fromarray(rgb_HWC))
