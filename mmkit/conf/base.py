@@ -261,6 +261,7 @@ class MMKitConf:
         allow_drift: Resume even if the configuration describes another model than the checkpoint's.
         strict_loading: Whether a checkpoint must have exactly the task's parameters.
         torch_compile_kwargs: Arguments of ``torch.compile``.
+        dry_run: Print the plan of the experiment, as ``mmkit plan`` does, instead of running it.
         test_after_fit: Test once the training is done, with the best checkpoint if one is monitored.
         hydra: Hydra's own settings, which leave files and directories to mmkit; not part of the job's configuration.
     """
@@ -280,6 +281,7 @@ class MMKitConf:
     allow_drift: bool = False
     strict_loading: bool = True
     torch_compile_kwargs: CompileConf = field(default_factory=CompileConf)
+    dry_run: bool = False
     test_after_fit: bool = False
     hydra: Any = field(default_factory=lambda: dict(_HYDRA))
 
@@ -302,7 +304,10 @@ _CONSOLE = {
     "formatters": {"simple": {"format": "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "simple", "stream": "ext://sys.stdout"}},
     "root": {"level": "INFO", "handlers": ["console"]},
-    "loggers": {"lightning.pytorch": {"level": "WARNING"}},  # its device table and product tips
+    "loggers": {  # device table and product tips; a line from every rank
+        "lightning.pytorch": {"level": "WARNING"},
+        "lightning.fabric": {"level": "WARNING"},
+    },
     "disable_existing_loggers": False,
 }
 

@@ -63,6 +63,33 @@ class EncodedDataset(Dataset[Example]):
             self._rows[modality] = distinct.rows_N
             self._features[modality] = _load_or_encode(root, batches, encoders[modality])
 
+    @staticmethod
+    def example_spec(
+        dataset: Example,
+        encoders: dict[str, nn.Module],
+        batch_processors: dict[str, Callable[..., Any]] | None = None,
+        batch_size: int = 64,
+        cache_dir: str | None = None,
+    ) -> Example:
+        """An example without data, for ``mmkit plan``: the features have the shape that the encoders give them.
+
+        Args:
+            dataset: An example of the data set.
+            encoders: As for the constructor; their parameters need no values.
+            batch_processors: As for the constructor.
+            batch_size: Of no concern here.
+            cache_dir: Of no concern here.
+        """
+        example, processors = Example(dataset), batch_processors or {}
+        for modality, encoder in encoders.items():
+            if modality not in dataset:
+                have = ", ".join(dataset)
+                raise ValueError(f"There is an encoder for {modality!r}, but the data set does not give it (it gives: {have}).")
+            collator = DefaultDataCollator({modality: processors[modality]} if modality in processors else None)
+            alone = {DATASET_INDEX_KEY: 0, EXAMPLE_INDEX_KEY: 0, modality: dataset[modality]}
+            example[modality] = encoder(collator([Example(alone), Example(alone)]))[0][0]
+        return example
+
     def __getstate__(self) -> dict[str, Any]:
         paths = {modality: str(features.filename) for modality, features in self._features.items()}
         return {**self.__dict__, "_features": paths}  # a pickled memory map would be a copy for every worker

@@ -17,6 +17,7 @@ from projects.emoji_clip.recipe import EmojiRecipe
 
 
 FOLDS = ("train", "val", "test")
+LONG_CAPTION = "family: man, woman, girl, boy"
 #: A modality for captions in French beside those in English.
 FRENCH = "text_fr"
 if not Modalities.has_modality(FRENCH):
@@ -89,6 +90,18 @@ class Emoji(Dataset[Example]):
             for modality, language in (captions or {Modalities.TEXT.name: "en"}).items()
         }
         self._images = np.load(self.folder / "images.npy", mmap_mode="r")
+
+    @staticmethod
+    def example_spec(captions: dict[str, str] | None = None, **arguments: Any) -> Example:
+        """An example without data, for ``mmkit plan``; its text is as long as the longest of a batch are.
+
+        Args:
+            captions: As for the constructor.
+            **arguments: The constructor's others, which change no shape.
+        """
+        texts = {Modalities.get_modality(name).name: LONG_CAPTION for name in captions or [Modalities.TEXT.name]}
+        picture_CHW = torch.empty(3, 96, 96, dtype=torch.uint8, device="meta")
+        return Example({EXAMPLE_INDEX_KEY: 0, Modalities.RGB.name: picture_CHW, Modalities.RGB.target: 0, **texts})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_images": None}  # a pickled memory map would be a copy for every worker

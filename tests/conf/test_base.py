@@ -55,7 +55,7 @@ def test_config_carries_the_whole_signature_of_the_installed_version(conf, cls, 
 
 def test_base_configuration_has_the_documented_keys():
     documented = ["experiment_name", "job_type", "seed", "datasets", "dataloader", "task", "trainer", "exp_manager", "tags"]
-    documented += ["resume_from_checkpoint", "init_from", "allow_drift", "strict_loading", "torch_compile_kwargs"]
+    documented += ["resume_from_checkpoint", "init_from", "allow_drift", "strict_loading", "torch_compile_kwargs", "dry_run"]
     with initialize(version_base="1.3", config_path=None):
         cfg = compose("base_config", overrides=["task=ContrastivePretraining", "experiment_name=x"])
     assert [key for key in cfg if key != "test_after_fit"] == documented

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from mmkit.conf.store import external_store
@@ -66,6 +67,10 @@ class HFTextEncoder(FreezableEncoder):
         self.max_length = max_text_length(self.model)
         self.pool = TokenPool(pooling, _eos_token_id(self.model, eos_token_id))
         choose_trainable(self, freeze, freeze_layer_norm, peft_config)
+
+    def input_spec(self) -> dict[str, Tensor]:
+        """What an example holds for this encoder, without values; for ``mmkit plan``, where nothing else says it."""
+        return {self.modality: torch.empty(self.max_length or 512, dtype=torch.long, device="meta")}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
         """Encode a batch of texts.

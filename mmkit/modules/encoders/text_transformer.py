@@ -72,6 +72,10 @@ class TextTransformer(nn.Module):
         self.pool = TokenPool(pooling, eos_token_id)
         self.apply(init_transformer_weights)
 
+    def input_spec(self) -> dict[str, Tensor]:
+        """What an example holds for this encoder, without values; for ``mmkit plan``, where nothing else says it."""
+        return {self.modality: torch.empty(self.max_length, dtype=torch.long, device="meta")}
+
     def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
         """Encode a batch of texts.
 

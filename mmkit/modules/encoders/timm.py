@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -69,10 +70,15 @@ class TimmEncoder(FreezableEncoder):
         if checkpoint_path is not None:
             _load_checkpoint(timm, self.model, checkpoint_path)
         data = timm.data.resolve_model_data_config(self.model)
+        self.input_size: tuple[int, ...] = tuple(data["input_size"])
         self.normalize = ImageNormalize(mean=list(data["mean"]), std=list(data["std"]))
         dim = num_classes or (self.model.num_features if pooling == "none" else self.model.head_hidden_size)
         self.projection = nn.Identity() if projection_dim is None else nn.Linear(dim, projection_dim)
         self._freeze_layers(timm, freeze)
+
+    def input_spec(self) -> dict[str, Tensor]:
+        """What an example holds for this encoder, without values; for ``mmkit plan``, where nothing else says it."""
+        return {self.modality: torch.empty(self.input_size, dtype=torch.uint8, device="meta")}
 
     def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
         """Encode a batch of images.

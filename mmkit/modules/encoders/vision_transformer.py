@@ -90,6 +90,11 @@ class VisionTransformer(nn.Module):
         self.map_pool = AttentionPool(width, num_heads, mlp_ratio) if pooling == "map" else None
         self.apply(init_transformer_weights)
 
+    def input_spec(self) -> dict[str, Tensor]:
+        """What an example holds for this encoder, without values; for ``mmkit plan``, where nothing else says it."""
+        sizes = [number * side for number, side in zip(self.grid, self.patch_embed.patch_size, strict=True)]
+        return {self.modality: torch.empty(self.patch_embed.proj.in_channels, *sizes, dtype=torch.uint8, device="meta")}
+
     def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
         """Encode a batch of images.
 

@@ -1,0 +1,158 @@
+"""``mmkit plan``: shapes, memory and operations of an experiment, and what in it does not fit, before data and GPU."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmkit.cli.output import add_json, show_json, show_table
+from mmkit.errors import UsageError
+
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from mmkit.plan import Plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the experiment, its overrides, and where shapes come from."""
+    parser.usage = "mmkit plan EXPERIMENT [key=value ...] [--data] [--shape KEY=SIZES ...] [--json]"
+    parser.add_argument("experiment", metavar="EXPERIMENT")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="as for mmkit_run")
+    parser.add_argument("--data", action="store_true", help="build the data sets and plan with their first batch")
+    parser.add_argument(
+        "--shape", metavar="KEY=SIZES", action="append", default=[], help="what an example holds, e.g. rgb=3x224x224 or text=77"
+    )
+    add_json(parser)
+    parser.set_defaults(run=plan)
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Print the plan of an experiment.
+
+    Raises:
+        UsageError: Its configuration is wrong, or parts of it do not fit together.
+    """
+    composed = _composed([f"+experiment={arguments.experiment}", *arguments.overrides])
+    with composed.resolving() as cfg:
+        show_plan(cfg, arguments.shape, arguments.data, arguments.json)
+
+
+def show_plan(cfg: "DictConfig", shapes: Sequence[str] = (), with_data: bool = False, as_json: bool = False) -> None:
+    """Print the plan of a composed configuration.
+
+    Raises:
+        UsageError: Parts of it do not fit together; they are printed before.
+    """
+    from mmkit.plan import make_plan  # imports torch
+
+    made = make_plan(cfg, shapes, with_data)
+    if as_json:
+        show_json(made.as_dict())
+    else:
+        _show(cfg, made)
+    if made.mismatches:
+        number = len(made.mismatches)
+        raise UsageError(f"{number} {'part does' if number == 1 else 'parts do'} not fit together; see above.")
+
+
+def _composed(typed: list[str]) -> Any:
+    """The configuration, checked as for a run."""
+    from mmkit.cli.composing import compose
+    from mmkit.cli.launching import import_projects
+    from mmkit.cli.preflight import check
+    from mmkit.cli.run import refuse
+
+    checked = check(typed)
+    refuse(checked.mistakes)
+    import_projects()
+    return compose("base_config", checked.overrides, checked.search_path)
+
+
+def _show(cfg: "DictConfig", made: "Plan") -> None:
+    if made.rows:
+        show_table(("component", "parameters", "", "output", "forward"), _rows(made), right=("parameters", "forward"))
+        print()
+    for name, value in _facts(cfg, made):
+        print(f"{name:<18}{value}")
+    for title, lines in (
+        ("Assumed", made.assumptions),
+        ("Not known", made.unknowns),
+        ("Does not fit", [mismatch.message for mismatch in made.mismatches]),
+    ):
+        if lines:
+            print(f"\n{title}")
+            for line in lines:
+                print(f"  {line}")
+
+
+def _rows(made: "Plan") -> list[tuple[str, ...]]:
+    return [
+        (
+            row.key,
+            count(row.parameters) if row.parameters else "",
+            _state(row.trainable, row.parameters),
+            "" if row.output is None else str(row.output).replace(" ", "") if row.output else "scalar",
+            f"{count(row.flops)}FLOP" if row.flops else "",
+        )
+        for row in [*made.rows, made.total]
+    ]
+
+
+def _state(trainable: int, parameters: int) -> str:
+    if not parameters:
+        return ""
+    return "trainable" if trainable == parameters else f"{count(trainable)} trainable" if trainable else "frozen"
+
+
+def _facts(cfg: "DictConfig", made: "Plan") -> list[tuple[str, str]]:
+    memory = made.memory
+    facts = [("batch", ", ".join(f"{name} {value}" for name, value in made.batch.items()))] if made.batch else []
+    if not made.rows:
+        return facts
+    precision = cfg.trainer.precision or "32-true"
+    facts.append(("precision", str(precision)))
+    facts += [
+        (name, size(value))
+        for name, value in (
+            ("parameters", memory.parameters),
+            ("gradients", memory.gradients),
+            ("optimizer", memory.optimizer),
+            ("moving average", memory.average),
+        )
+        if value and (memory.activations is not None or name == "parameters")
+    ]
+    if memory.activations is not None:
+        facts += [("activations", size(memory.activations)), ("memory at most", size(memory.peak or 0))]
+    if made.flops is not None:
+        batches = cfg.trainer.accumulate_grad_batches
+        facts.append(("one step", f"{count(made.flops)}FLOP" + (f" ({batches} batches)" if batches > 1 else "")))
+    return facts
+
+
+def count(number: int) -> str:
+    """A number with three digits and a prefix.
+
+    Example:
+        >>> count(22_713_216), count(512)
+        ('22.7 M', '512')
+    """
+    value = float(number)
+    for prefix in ("", " k", " M", " G", " T"):
+        if value < 999.5:
+            return f"{number}" if not prefix else f"{value:.3g}{prefix}"
+        value /= 1000
+    return f"{value:.3g} P"
+
+
+def size(number: int) -> str:
+    """A number of bytes.
+
+    Example:
+        >>> size(327_155_712), size(2_000)
+        ('312 MiB', '1.95 KiB')
+    """
+    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 999.5 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.3g} {units[0]}"
