@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from mmkit.cli.documentation import arguments_of, introduction, readable_signature
 from mmkit.cli.list import take_part
 from mmkit.cli.output import add_json, console, show_json, show_table
 from mmkit.cli.show import default_of, short_place
@@ -12,7 +13,7 @@ from mmkit.cli.usage import first_sentence
 from mmkit.cli.yaml_text import flow
 from mmkit.conf.index import signature
 from mmkit.conf.projects import find_projects
-from mmkit.conf.reading import Instance, NoSuchModule, NoSuchName, Parameter, Signature, Unreadable, parameter_docs
+from mmkit.conf.reading import Instance, Parameter, Signature
 from mmkit.conf.reading.errors import close_names
 from mmkit.errors import UsageError
 
@@ -106,7 +107,7 @@ def _described(key: str, owner: Signature, parameter: Parameter, below: Signatur
     found = KeyDoc(key, parameter.annotation, doc=doc, read_by=reader.target, defined=f"{reader.file}:{reader.line}")
     if below is not None:
         found.type = ""
-        found.doc = found.doc or below.doc.partition("\n\n")[0]
+        found.doc = found.doc or introduction(below.doc)
         found.keys = {name: first_sentence(_doc(below, name)[0]) for name in _names(below)}
     elif not parameter.required:
         found.default = flow(default_of(parameter.default))
@@ -116,7 +117,7 @@ def _described(key: str, owner: Signature, parameter: Parameter, below: Signatur
 def _doc(owner: Signature, name: str) -> tuple[str, Signature]:
     """What is said about a key, and by whom: the class itself, what it configures, or what its documentation names."""
     for reader in (owner, *_configured(owner)):
-        text = parameter_docs(reader.doc).get(name)
+        text = arguments_of(reader).get(name)
         if text:
             return text, reader
     return "", next(_configured(owner), owner)
@@ -129,14 +130,6 @@ def _configured(owner: Signature) -> Iterator[Signature]:
         found = readable_signature({"ExponentialMovingAverage": "mmkit.trainer.ema.ExponentialMovingAverage"}.get(dotted, dotted))
         if found is not None:
             yield found
-
-
-def readable_signature(dotted: str) -> Signature | None:
-    """A signature, or None where only importing would tell."""
-    try:
-        return signature(dotted)
-    except (Unreadable, NoSuchModule, NoSuchName):
-        return None
 
 
 def _class_of(parameter: Parameter) -> Signature | None:
@@ -172,9 +165,9 @@ def _print(found: KeyDoc) -> None:
     out.print(f"{found.key}{': ' if found.type else ''}{found.type}{default}", style="bold")
     if found.doc:
         print()
-        out.print(found.doc.replace("``", ""), soft_wrap=False)
+        out.print(found.doc, soft_wrap=False)
     if found.keys:
         print()
-        show_table(("key", "what it means"), [(name, text.replace("``", "")) for name, text in found.keys.items()])
+        show_table(("key", "what it means"), list(found.keys.items()))
     if found.read_by:
         out.print(f"\nread by   {found.read_by}\ndefined   {short_place(found.defined)}")

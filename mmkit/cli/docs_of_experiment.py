@@ -5,12 +5,12 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mmkit.cli.composing import compose
-from mmkit.cli.docs import KeyDoc, described, of_base, readable_signature, unknown
+from mmkit.cli.docs import KeyDoc, described, of_base, unknown
+from mmkit.cli.documentation import arguments_of, documentation_of, introduction, readable_signature
 from mmkit.cli.shipped import shipped_configs
 from mmkit.cli.usage import first_sentence
 from mmkit.cli.yaml_text import flow
 from mmkit.conf.projects import find_projects, search_path
-from mmkit.conf.reading import parameter_docs
 from mmkit.conf.reading.errors import close_names
 from mmkit.errors import UsageError
 
@@ -64,9 +64,10 @@ def _of_part(key: str, target: str, node: Any) -> KeyDoc:
     owner = readable_signature(target)
     if owner is None:
         return KeyDoc(key, read_by=target, keys=dict.fromkeys(_names(node), ""))
-    docs = parameter_docs(owner.doc)
+    docs = arguments_of(owner)
     keys = {name: first_sentence(docs.get(name, "")) for name in _names(node)}
-    return KeyDoc(key, doc=owner.doc.partition("\n\n")[0], read_by=owner.target, defined=f"{owner.file}:{owner.line}", keys=keys)
+    doc = introduction(documentation_of(owner))
+    return KeyDoc(key, doc=doc, read_by=owner.target, defined=f"{owner.file}:{owner.line}", keys=keys)
 
 
 def _names(node: Any) -> list[str]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmkit.cli.documentation import documentation_of, introduction, plain, readable_signature
 from mmkit.cli.options import EXPERIMENTS, config_folders, group_names, option_files, option_names
 from mmkit.cli.output import add_json, console, show_json, show_table
 from mmkit.cli.usage import description, first_sentence
 from mmkit.conf.groups import GROUP_MODULES
-from mmkit.conf.index import entries, signature
+from mmkit.conf.index import entries
 from mmkit.conf.projects import find_projects, use
-from mmkit.conf.reading import NoSuchModule, NoSuchName, Unreadable, read_module
+from mmkit.conf.reading import NoSuchModule, Unreadable, read_module
 from mmkit.conf.reading.errors import close_names
 from mmkit.errors import UsageError
 
@@ -89,7 +90,7 @@ def options(group: str, folders: list[Path]) -> list[dict[str, Any]]:
     parts = [
         {
             "name": each.name,
-            "doc": first_sentence(doc_of(each.target)),
+            "doc": _doc(each.target),
             "file": each.file,
             "line": each.line,
             "target": each.target,
@@ -114,12 +115,9 @@ def experiments() -> list[dict[str, Any]]:
     ]
 
 
-def doc_of(target: str) -> str:
-    """The documentation of a class or function; empty where only importing would tell."""
-    try:
-        return signature(target).doc
-    except (Unreadable, NoSuchModule, NoSuchName):
-        return ""
+def _doc(target: str) -> str:
+    found = readable_signature(target)
+    return "" if found is None else first_sentence(introduction(documentation_of(found)))
 
 
 def _group_doc(group: str) -> str:
@@ -127,7 +125,7 @@ def _group_doc(group: str) -> str:
         text = ast.get_docstring(read_module(GROUP_MODULES[group]).tree) or ""
     except (KeyError, Unreadable, NoSuchModule):
         return ""
-    return first_sentence(text).replace("``", "").rstrip(".")
+    return plain(first_sentence(text)).rstrip(".")
 
 
 def _print(columns: tuple[str, ...], found: list[dict[str, Any]], as_json: bool) -> None:
@@ -142,5 +140,5 @@ def _cell(found: dict[str, Any], key: str) -> Any:
     """A cell; what a preset sets stands before what it is a preset of."""
     if key == "doc" and found.get("values"):
         values = ", ".join(f"{name}={value}" for name, value in found["values"].items())
-        return f"[{values}] {found['doc'].replace('``', '')}"
-    return found[key].replace("``", "") if key == "doc" else found[key]
+        return f"[{values}] {found['doc']}"
+    return found[key]

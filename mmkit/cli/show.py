@@ -2,17 +2,18 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmkit.cli.documentation import arguments_of, documentation_of, introduction, readable_signature
 from mmkit.cli.list import did_you_mean, known_group, take_part
-from mmkit.cli.options import EXPERIMENTS, option_files, option_names
+from mmkit.cli.options import EXPERIMENTS, group_names, option_files, option_names
 from mmkit.cli.output import add_json, console, show_json, show_table
 from mmkit.cli.usage import first_sentence
 from mmkit.cli.yaml_text import flow
-from mmkit.conf.index import Entry, find, signature
-from mmkit.conf.reading import REQUIRED, NoSuchModule, NoSuchName, Signature, Unreadable, parameter_docs
+from mmkit.conf.index import Entry, find
+from mmkit.conf.reading import REQUIRED, Signature, Unreadable
 from mmkit.conf.reading.errors import close_names
 from mmkit.errors import UsageError
 
@@ -64,7 +65,10 @@ def named(part: str, folders: list[Path]) -> tuple[str, str]:
     Raises:
         UsageError: There is none; names the closest.
     """
-    group, _, name = part.strip("/").rpartition("/")
+    part = part.strip("/")
+    if part in (EXPERIMENTS, *group_names(folders)):
+        raise UsageError(f"{part} is a group. Its options: mmkit list {part}")
+    group, _, name = part.rpartition("/")
     if part.startswith(f"{EXPERIMENTS}/"):
         group, name = EXPERIMENTS, part.removeprefix(f"{EXPERIMENTS}/")  # may be in a folder
     group = known_group(group, folders) if group else _group_of(name, folders)
@@ -76,8 +80,6 @@ def named(part: str, folders: list[Path]) -> tuple[str, str]:
 
 
 def _group_of(name: str, folders: list[Path]) -> str:
-    from mmkit.cli.options import group_names
-
     groups = [EXPERIMENTS, *group_names(folders)]
     options = {each: option_names(each, folders) for each in groups}
     holding = [group for group in groups if name in options[group]]
@@ -85,8 +87,6 @@ def _group_of(name: str, folders: list[Path]) -> str:
         return holding[0]
     if holding:
         raise UsageError(f"{name} is in several groups: {', '.join(f'{group}/{name}' for group in holding)}. Type one of them.")
-    if name in groups:
-        raise UsageError(f"{name} is a group. Its options: mmkit list {name}")
     places = {option: f"{group}/{option}" for group in groups for option in options[group]}
     meant = [places[each] for each in close_names(name, places)]
     raise UsageError(f"No group has an option {name!r}. {f'Did you mean {meant[0]}?' if meant else 'All groups: mmkit list'}")
@@ -95,12 +95,10 @@ def _group_of(name: str, folders: list[Path]) -> str:
 def _facts(entry: Entry) -> dict[str, Any]:
     facts: dict[str, Any] = {"group": entry.group, "name": entry.name, "target": entry.target}
     facts |= {"doc": "", "parameters": [], "defined": None, "registered": f"{entry.file}:{entry.line}"}
-    try:
-        found = signature(entry.target)
-    except (Unreadable, NoSuchModule, NoSuchName) as error:
-        facts["unreadable"] = str(error)
-    else:
-        facts |= {"doc": found.doc, "parameters": _parameters(found, entry.values), "defined": f"{found.file}:{found.line}"}
+    found = readable_signature(entry.target)
+    if found is not None:
+        doc = introduction(documentation_of(found))
+        facts |= {"doc": doc, "parameters": _parameters(found, entry), "defined": f"{found.file}:{found.line}"}
     place = entry.package or _PLACES.get(entry.group, "KEY")
     return facts | _examples(entry.group, entry.name, place, facts["parameters"])
 
@@ -120,8 +118,9 @@ def _facts_of_file(group: str, name: str, path: Path) -> dict[str, Any]:
     return facts | {"command": typed, "yaml": f"- {name}" if group == EXPERIMENTS else f"- /{group}: {name}"}
 
 
-def _parameters(found: Signature, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    docs = parameter_docs(found.doc)
+def _parameters(found: Signature, entry: Entry) -> list[dict[str, Any]]:
+    """What can be configured: not what the caller of a partial gives, such as an optimizer's parameters."""
+    docs, values = arguments_of(found), entry.values
     return [
         {
             "name": each.name,
@@ -132,6 +131,7 @@ def _parameters(found: Signature, values: Mapping[str, Any]) -> list[dict[str, A
             "doc": docs.get(each.name, ""),
         }
         for each in found.fields()
+        if each.name not in (entry.supplied or ())
     ]
 
 
@@ -152,12 +152,14 @@ def _examples(group: str, name: str, place: str, parameters: list[dict[str, Any]
         typed, written, place = f"task={name}", f"- override /task: {name}", "task"
     else:
         typed, written = f"{group}@{place}={name}", f"- /{group}@{place}: {name}"
-    simple = [each for each in parameters if isinstance(each["default"], bool | int | float | str) or each["required"]]
-    example = next((each for each in simple if not each["required"]), simple[0] if simple else None)
-    argument = (
-        "" if example is None else f" {place}.{example['name']}={'VALUE' if example['required'] else flow(example['default'])}"
-    )
+    example = next((each for each in parameters if isinstance(each["default"], bool | int | float | str)), None)
+    argument = "" if example is None else f" {place}.{example['name']}={_another(example['default'])}"
     return {"command": f"mmkit_run experiment=NAME {typed}{argument}", "yaml": written}
+
+
+def _another(value: Any) -> str:
+    """A value to set: the other one of two, otherwise the default, to be changed."""
+    return flow(not value if isinstance(value, bool) else value)
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -165,42 +167,30 @@ def _print(facts: dict[str, Any]) -> None:
     out.print(f"{facts['group']}/{facts['name']}", style="bold")
     if facts["doc"]:
         print()
-        out.print(_prose(facts["doc"]), soft_wrap=False)
-    if facts.get("unreadable"):
-        out.print(f"\nIts arguments are not known without importing it: {facts['unreadable']}")
+        out.print(facts["doc"], soft_wrap=False)
+    if facts["target"] and not facts["defined"]:
+        out.print("\nWhat it takes is not known without importing it.")
     if facts["parameters"]:
         print()
-        rows = [
-            (each["name"], each["type"], _shown(each), first_sentence(each["doc"]).replace("``", ""))
-            for each in facts["parameters"]
-        ]
+        rows = [(each["name"], each["type"], _shown(each), first_sentence(each["doc"])) for each in facts["parameters"]]
         show_table(("argument", "type", "default", "what it is"), rows)
     print()
-    for title, key in (
-        ("target", "target"),
-        ("defined", "defined"),
-        ("registered", "registered"),
-        ("type", "command"),
-        ("YAML", "yaml"),
-    ):
-        if facts.get(key):
-            out.print(f"{title:<12}{short_place(facts[key]) if key in ('defined', 'registered') else facts[key]}")
+    for title, line in _lines(facts):
+        out.print(f"{title:<14}{line}")
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where it is, and what to type and to write."""
+    if facts["target"]:
+        yield "target", facts["target"]
+    if facts["defined"]:
+        yield "defined", short_place(facts["defined"])
+    if facts.get("registered"):
+        yield "registered", short_place(facts["registered"])
+    yield "command line", facts["command"]
     if "@" in facts["command"]:
-        out.print(f"{'':<12}(with a + in front, if the experiment has none there yet)")
-
-
-def _prose(doc: str) -> str:
-    """A documentation without the section on arguments, which are in the table."""
-    kept: list[str] = []
-    skipping = False
-    for line in doc.splitlines():
-        if line.strip() in ("Args:", "Arguments:", "Attributes:"):
-            skipping = True
-        elif skipping and line.strip() and not line.startswith(" "):
-            skipping = False
-        if not skipping:
-            kept.append(line)
-    return "\n".join(kept).strip().replace("``", "")
+        yield "", "(with a + before the group, if the experiment has none there yet)"
+    yield "in YAML", facts["yaml"]
 
 
 def _shown(parameter: dict[str, Any]) -> str:
