@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -125,7 +125,6 @@ def _starred(module: str) -> list[str]:
         return []  # reading the module itself says what is wrong with it
 
 
-@lru_cache(maxsize=4096)
 def _is_submodule(module: str, name: str) -> bool:
     if module.partition(".")[0] in sys.stdlib_module_names:
         return False
