@@ -3,10 +3,10 @@
 import argparse
 import sys
 from importlib import import_module
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from mmkit.cli import peek
+from mmkit.cli.output import add_json, console, show_json, show_table
 from mmkit.conf.projects import find_projects, import_from
 from mmkit.datasets.cache import cache_root
 from mmkit.datasets.preparation import prepare
@@ -14,9 +14,11 @@ from mmkit.datasets.recipes import Recipe, find_recipe, registered_recipes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``list``, ``prepare`` and ``path``."""
+    """Declare ``list``, ``prepare``, ``path`` and ``peek``."""
     commands = parser.add_subparsers(metavar="ACTION", required=True)
-    commands.add_parser("list", help="the data sets there are, and which are prepared").set_defaults(run=list_data)
+    listing = commands.add_parser("list", help="the data sets there are, and which are prepared")
+    add_json(listing)
+    listing.set_defaults(run=list_data)
     preparing = commands.add_parser("prepare", help="make a data set; does nothing if it is there")
     preparing.add_argument("name", metavar="NAME")
     preparing.add_argument("--sets", metavar="SELECTION", help="which of its sources to use; `mmkit data list` shows them")
@@ -26,18 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     locating.add_argument("name", metavar="NAME")
     locating.add_argument("--sets", metavar="SELECTION", help="default: the largest that is prepared")
     locating.set_defaults(run=print_path)
+    peek.add_arguments(commands.add_parser("peek", help="look at the examples of an experiment's data sets"))
 
 
-def list_data(_: argparse.Namespace) -> None:
+def list_data(arguments: argparse.Namespace) -> None:
     """Print a table of the data sets and their selections."""
     import_recipes()
     recipes = registered_recipes()
-    console = Console(highlight=False)
-    if not recipes:
-        console.print("No data sets found. A project brings one with a module recipe.py beside its configs folder.")
-        return
-    console.print(_table(recipes))
-    console.print(f"Prepared data lies in {cache_root()} (set by MMKIT_DATA).", markup=False, soft_wrap=True)
+    if arguments.json:
+        show_json([_facts(recipe) for recipe in recipes])
+    elif not recipes:
+        print("No data sets found. A project brings one with a module recipe.py beside its configs folder.")
+    else:
+        show_table(("data set", "selection", "prepared", "what it is"), [row for recipe in recipes for row in _rows(recipe)])
+        console().print(f"Prepared data lies in {cache_root()} (set by MMKIT_DATA).")
 
 
 def prepare_data(arguments: argparse.Namespace) -> None:
@@ -65,15 +69,17 @@ def import_recipes() -> None:
             print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {error}", file=sys.stderr)
 
 
-def _table(recipes: list[Recipe]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("data set", "selection", "prepared", "what it is"):
-        table.add_column(header)
-    for recipe in recipes:
-        table.add_row(recipe.name, "", "" if recipe.choices else _state(recipe, ""), recipe.summary)
-        for sets, description in recipe.choices.items():
-            table.add_row("", sets, _state(recipe, sets), description)
-    return table
+def _facts(recipe: Recipe) -> dict[str, Any]:
+    selections = [
+        {"name": sets, "summary": recipe.choices.get(sets, ""), "state": _state(recipe, sets), "folder": str(recipe.folder(sets))}
+        for sets in recipe.choices or [""]
+    ]
+    return {"name": recipe.name, "summary": recipe.summary, "version": recipe.version, "selections": selections}
+
+
+def _rows(recipe: Recipe) -> list[tuple[str, ...]]:
+    first = (recipe.name, "", "" if recipe.choices else _state(recipe, ""), recipe.summary)
+    return [first, *(("", sets, _state(recipe, sets), description) for sets, description in recipe.choices.items())]
 
 
 def _state(recipe: Recipe, sets: str) -> str:

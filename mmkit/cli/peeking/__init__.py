@@ -1,0 +1,1 @@
+"""What ``mmkit data peek`` finds out about the examples of a data set."""
