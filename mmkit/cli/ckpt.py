@@ -1,7 +1,6 @@
 """``mmkit ckpt``: what checkpoints there are, whether they are intact, how they differ, and their weights as one file."""
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from mmkit.cli.output import add_json, show_json, show_table
+from mmkit.cli.runs.wording import size
 from mmkit.errors import MMKitError, RefusedError
 from mmkit.experiment.checkpoint import CheckpointInfo, list_checkpoints, newest_good
 from mmkit.experiment.checkpoint.verification import problem_of
@@ -23,15 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("list", help="the checkpoints of a run, and whether they are intact")
     listing.add_argument("directory", metavar="DIR", type=Path, nargs="?", default=Path(), help="a run, or its checkpoints")
     listing.add_argument("--quick", action="store_true", help="look at sizes only, without reading the files")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    add_json(listing)
     listing.set_defaults(run=list_them)
     verifying = commands.add_parser("verify", help="hold checkpoints against their manifests; exit code 3 if one is damaged")
     verifying.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="a checkpoint, a run, or its checkpoints")
-    verifying.add_argument("--json", action="store_true", help="print JSON")
+    add_json(verifying)
     verifying.set_defaults(run=verify_them)
     comparing = commands.add_parser("diff", help="what differs between two checkpoints: tensors, state, configuration")
     comparing.add_argument("first", metavar="A", type=Path, help="a checkpoint, or a run for its latest")
     comparing.add_argument("second", metavar="B", type=Path)
+    add_json(comparing)
     comparing.set_defaults(run=compare)
     exporting = commands.add_parser("export", help="write the weights of a checkpoint into one safetensors file")
     exporting.add_argument("checkpoint", metavar="CKPT", type=Path, help="a checkpoint, or a run for its latest")
@@ -51,9 +50,9 @@ def list_them(arguments: argparse.Namespace) -> None:
     directory = _directory(arguments.directory)
     found = list_checkpoints(directory, thorough=not arguments.quick)
     if arguments.json:
-        print(json.dumps([_plain(info) for info in found], indent=2))
+        show_json([_plain(info) for info in found])
     elif found:
-        Console(highlight=False, markup=False).print(_table(found))
+        _show(found)
     else:
         print(f"There is no checkpoint in {directory.resolve()}.")
 
@@ -70,8 +69,7 @@ def verify_them(arguments: argparse.Namespace) -> None:
         checkpoints = [info.path for info in list_checkpoints(directory)] or [path]
         problems |= {str(checkpoint): problem_of(checkpoint) for checkpoint in checkpoints}
     if arguments.json:
-        rows = [{"path": path, "good": not problem, "problem": problem} for path, problem in problems.items()]
-        print(json.dumps(rows, indent=2))
+        show_json([{"path": path, "good": not problem, "problem": problem} for path, problem in problems.items()])
     else:
         for path, problem in problems.items():
             print(f"{path}: {problem or 'good'}")
@@ -85,16 +83,18 @@ def compare(arguments: argparse.Namespace) -> None:
     from mmkit.experiment.checkpoint.differences import differences
 
     found = differences(_checkpoint(arguments.first), _checkpoint(arguments.second))
+    if arguments.json:
+        show_json(asdict(found))
+        return
     if not found:
         print(f"Identical: {found.num_compared:,} tensors and values, and the configuration.")
         return
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     if found.tensors:
         rows = [(each.name, *_kinds(each.kinds), "" if each.max_abs is None else f"{each.max_abs:.3g}") for each in found.tensors]
-        console.print(_rows(("tensor", "A", "B", "largest difference"), rows))
+        show_table(("tensor", "A", "B", "largest difference"), rows)
     for title, values in (("state", found.state), ("configuration", found.config)):
         if values:
-            console.print(_rows((title, "A", "B"), [(each.name, *each.values) for each in values]))
+            show_table((title, "A", "B"), [(each.name, *each.values) for each in values])
     num_different = len(found.tensors) + len(found.state)
     print(f"{num_different:,} of {found.num_compared:,} tensors and values differ, and {len(found.config)} of the configuration.")
 
@@ -149,39 +149,19 @@ def _plain(info: CheckpointInfo) -> dict[str, Any]:
     return {**asdict(info), "path": str(info.path), "good": info.problem is None}
 
 
-def _table(found: list[CheckpointInfo]) -> Table:
+def _show(found: list[CheckpointInfo]) -> None:
     rows = []
     for info in found:
-        score = "" if info.score is None else f"{info.score:.5g}"
+        score = None if info.score is None else f"{info.score:.5g}"
         state = "yes" if info.problem is None else f"NO: {info.problem}"
         name = info.path.name + (" (latest)" if info.is_latest else "")
-        rows.append((name, _text(info.step), _text(info.epoch), score, _size(info.size), _age(info.saved_at), state))
+        rows.append((name, info.step, info.epoch, score, size(info.size), _age(info.saved_at), state))
     monitor = next((info.monitor for info in found if info.monitor), None)
-    return _rows(("checkpoint", "step", "epoch", monitor or "score", "size", "age", "good?"), rows)
-
-
-def _rows(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in header:
-        table.add_column(title, overflow="fold", no_wrap=title != header[-1])
-    for row in rows:
-        table.add_row(*row)
-    return table
+    show_table(("checkpoint", "step", "epoch", monitor or "score", "size", "age", "good?"), rows)
 
 
 def _kinds(kinds: tuple[str, str]) -> tuple[str, str]:
     return (kinds[0], "the same") if kinds[0] == kinds[1] else kinds
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _size(size: int | None) -> str:
-    if size is None:
-        return ""
-    power = min(3, (len(str(size)) - 1) // 3)
-    return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
 def _age(saved_at: float | None) -> str:

@@ -1,18 +1,16 @@
 """``mmkit inspect``: what an archive or a checkpoint holds. Nothing is imported or built, and no torch is needed."""
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from mmkit.archive.config_file import load_config
 from mmkit.archive.config_rules import problems, targets, untrusted_places
 from mmkit.archive.format import CONFIG, WEIGHTS, printable, strict_json
 from mmkit.archive.members import problem_of_member, read_checkpoint_manifest
 from mmkit.archive.reader import Archive, open_archive
+from mmkit.cli.output import add_json, console, show_json
 from mmkit.errors import RefusedError
 
 
@@ -22,7 +20,7 @@ MAX_HEADER = 64 * 2**20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the file and ``--json``."""
     parser.add_argument("file", metavar="FILE", type=Path, help="an archive, or the directory of a checkpoint")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json(parser)
     parser.set_defaults(run=inspect)
 
 
@@ -35,7 +33,7 @@ def inspect(arguments: argparse.Namespace) -> None:
     path = arguments.file.expanduser()
     facts = checkpoint_facts(path) if path.is_dir() else archive_facts(path)
     if arguments.json:
-        print(json.dumps(facts, indent=1))
+        show_json(facts)
     else:
         _print(facts)
     if facts["problems"]:
@@ -102,22 +100,22 @@ def _tensors(archive: Archive) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
 
     def show(text: str) -> None:
-        console.print(printable(text), markup=False)
+        out.print(printable(text))
 
     show(f"{facts['kind']}  {facts['path']}")
     for name, value in facts.get("provenance", {}).items():
         show(f"  {name}: {value}")
     if "targets" in facts:
-        console.print("\ntargets", style="bold")
+        out.print("\ntargets", style="bold")
         for name, keys in facts["targets"].items():
             show(f"  {name}  ({', '.join(keys[:4])}{' …' if len(keys) > 4 else ''})")
     if "tensors" in facts:
         values = ", ".join(f"{number:,} {dtype}" for dtype, number in facts["tensors"]["values"].items())
         show(f"\n{facts['tensors']['number']} tensors, {len(facts['aliases'])} further names: {values}")
-    console.print("\nmembers", style="bold")
+    out.print("\nmembers", style="bold")
     width = max(map(len, facts["members"]))
     for name, member in facts["members"].items():
         size, digest = member.values()

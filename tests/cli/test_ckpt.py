@@ -121,6 +121,14 @@ def test_diff_of_the_same_says_so(run_dir, ckpt):
     assert (code, out) == (0, "Identical: 7 tensors and values, and the configuration.\n")
 
 
+def test_diff_prints_json(run_dir, ckpt):
+    checkpoints = run_dir / "checkpoints"
+    found = json.loads(ckpt("diff", checkpoints / "step-000001", run_dir, "--json")[1])
+    assert [(each["name"], each["max_abs"]) for each in found["tensors"]] == [("state_dict.task.weight", 2.0)]
+    assert {"name": "mmkit_state.step", "values": ["1", "3"]} in found["state"]
+    assert (found["config"], found["num_compared"]) == ([], 7)
+
+
 def test_diff_reads_files_of_lightning(run_dir, ckpt, tmp_path):
     torch.save(DirectoryCheckpointIO().load_checkpoint(run_dir / "checkpoints" / "step-000003"), tmp_path / "last.ckpt")
     assert "Identical" not in ckpt("diff", run_dir, tmp_path / "last.ckpt")[1]  # a file has no configuration
