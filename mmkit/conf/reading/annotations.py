@@ -14,7 +14,7 @@ from mmkit.conf.reading.decorators import dataclass_decorator
 from mmkit.conf.reading.errors import Compiled, NoSuchModule, NoSuchName, Unreadable
 from mmkit.conf.reading.modules import ModuleSource
 from mmkit.conf.reading.names import Definition, lookup
-from mmkit.conf.reading.values import definition_of, imported_path, object_path
+from mmkit.conf.reading.values import canonical_path, definition_of, imported_path, object_path
 
 
 class UndefinedName(Exception):  # noqa: N818
@@ -45,6 +45,7 @@ class Form:
 ANY, NONE, ELLIPSIS = Form("any"), Form("none"), Form("ellipsis")
 _PRIMITIVES = ("int", "float", "bool", "str", "bytes")
 _CONTAINERS = {"typing.List": "list", "typing.Dict": "dict", "typing.Tuple": "tuple"}
+_LITERAL = ("typing.Literal", "typing_extensions.Literal")
 _TYPING = ("typing", "typing_extensions")
 # Classes that are neither dataclasses nor enumerations nor paths, and whose modules are large or compiled.
 _PLAIN_CLASSES = {f"torch.{name}" for name in ("Tensor", "device", "dtype", "Generator", "Size", "memory_format", "layout")}
@@ -139,7 +140,7 @@ class _Reader:
         match node:
             case ast.Constant(value=str(text)):
                 _Reader(self.source, None, True).check(_parsed(text, self.source))
-            case ast.Subscript() if imported_path(node.value, self.source, self.before).endswith("Literal"):
+            case ast.Subscript() if canonical_path(node.value, self.source, self.before) in _LITERAL:
                 self.check(node.value)
             case ast.Name() if self.is_text:
                 self._found(node)
@@ -162,20 +163,18 @@ class _Reader:
             raise UndefinedName(node.id)
 
     def _named(self, node: ast.Name | ast.Attribute) -> Form:
-        path = imported_path(node, self.source, self.before)
-        package, _, name = path.rpartition(".")
-        if package in _TYPING:
-            return _typing_form(name)
-        if path in _BASE_CLASSES:
-            return Form("class", _BASE_CLASSES[path])
-        if package == "collections.abc" or path in _PLAIN_CLASSES:
-            return Form("other", path)
+        known = _known_form(imported_path(node, self.source, self.before))
+        if known is not None:
+            return known
         try:
             found = self._definition(node)
         except Compiled as error:  # its classes are neither dataclasses nor enumerations nor paths
             return Form("other", error.reason)
         if found is None:
             return self._builtin(node)
+        known = _known_form(found.dotted)  # passed on by another module
+        if known is not None:
+            return known
         if found.kind == "class":
             return Form("class", found.dotted, definition=found)
         if found.kind == "value":
@@ -214,7 +213,7 @@ class _Reader:
         raise Unreadable(f"{found.dotted} is computed")
 
     def _subscripted(self, node: ast.Subscript) -> Form:
-        path = imported_path(node.value, self.source, self.before)
+        path = canonical_path(node.value, self.source, self.before)
         package, _, name = path.rpartition(".")
         inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if package in _TYPING and name == "Optional":
@@ -251,6 +250,16 @@ def _forbid_text(node: ast.expr, found: Definition) -> None:
         isinstance(each, ast.Constant) and isinstance(each.value, str) for each in ast.walk(node)
     ) and "Literal" not in ast.unparse(node):
         raise Unreadable(f"{found.dotted} holds text")
+
+
+def _known_form(path: str) -> Form | None:
+    """The type that a path of the standard library or of a well-known class stands for."""
+    package, _, name = path.rpartition(".")
+    if package in _TYPING:
+        return _typing_form(name)
+    if path in _BASE_CLASSES:
+        return Form("class", _BASE_CLASSES[path])
+    return Form("other", path) if package in ("collections.abc", "_collections_abc") or path in _PLAIN_CLASSES else None
 
 
 def _typing_form(name: str) -> Form:

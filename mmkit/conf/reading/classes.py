@@ -9,7 +9,7 @@ from mmkit.conf.reading.decorators import check_decorators
 from mmkit.conf.reading.errors import NoSuchName, Unreadable, close_names
 from mmkit.conf.reading.modules import ModuleSource
 from mmkit.conf.reading.names import Definition
-from mmkit.conf.reading.values import EnumMember, definition_of, evaluate, imported_path, object_path
+from mmkit.conf.reading.values import EnumMember, canonical_path, definition_of, evaluate, imported_path, object_path
 
 
 # Classes of the standard library that are known here, so that their files need not be read.
@@ -78,6 +78,8 @@ def _base(node: ast.expr, definition: Definition) -> Definition:
     if known is not None:
         return known_class(known)
     found = _nested_or_global(node, definition)
+    if found is not None and found.dotted.replace("_collections_abc", "collections.abc") in _KNOWN:  # passed on by another module
+        return known_class(_KNOWN[found.dotted.replace("_collections_abc", "collections.abc")])
     if found is None and isinstance(node, ast.Name) and isinstance(getattr(builtins, node.id, None), type):
         return known_class(f"builtins.{node.id}")
     if found is None or found.kind != "class":
@@ -129,8 +131,12 @@ def is_path(definition: Definition) -> bool:
 
 def is_named_tuple(definition: Definition) -> bool:
     """Whether a class is written as ``class Name(NamedTuple)``."""
-    paths = [imported_path(each, definition.home, None) for each in definition.class_node.bases]
+    paths = [canonical_path(each, definition.home, None) for each in definition.class_node.bases if _may_be_named_tuple(each)]
     return any(_KNOWN.get(path) == NAMED_TUPLE for path in paths)
+
+
+def _may_be_named_tuple(base: ast.expr) -> bool:
+    return "NamedTuple" in ast.unparse(base)  # saves following every base
 
 
 def class_member(owner: Definition, name: str) -> Definition:

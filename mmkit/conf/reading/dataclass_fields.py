@@ -10,7 +10,7 @@ from mmkit.conf.reading.decorators import dataclass_decorator
 from mmkit.conf.reading.errors import Unreadable
 from mmkit.conf.reading.modules import ModuleSource
 from mmkit.conf.reading.names import Definition
-from mmkit.conf.reading.values import Instance, evaluate, imported_path, object_path
+from mmkit.conf.reading.values import Instance, canonical_path, evaluate, object_path
 
 
 #: Stands for a default where there is none.
@@ -115,13 +115,13 @@ def _special(annotation: ast.expr, source: ModuleSource) -> str:
         except SyntaxError:
             return ""
     base = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-    path = imported_path(base, source, None)
+    path = canonical_path(base, source, None)
     return path.rpartition(".")[2] if path in ("typing.ClassVar", "typing_extensions.ClassVar", "dataclasses.KW_ONLY") else ""
 
 
 def _field(node: ast.AnnAssign, name: str, owner: Definition, keyword_only: bool) -> Field:
     call = node.value
-    if not isinstance(call, ast.Call) or imported_path(call.func, owner.home, None) != "dataclasses.field":
+    if not isinstance(call, ast.Call) or canonical_path(call.func, owner.home, None) != "dataclasses.field":
         return Field(name, node.annotation, owner, _default(call, owner), True, keyword_only)
     options = {str(each.arg): each.value for each in call.keywords}
     taken = bool(evaluate(options["init"], owner.home)) if "init" in options else True

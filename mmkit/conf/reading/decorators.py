@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from mmkit.conf.reading.errors import Unreadable
 from mmkit.conf.reading.modules import ModuleSource
-from mmkit.conf.reading.values import definition_of, imported_path
+from mmkit.conf.reading.values import canonical_path, definition_of, imported_path
 
 
 # Decorators that leave a signature as it is, or wrap with `functools.wraps`, which `inspect.signature` sees through.
@@ -37,8 +37,10 @@ Decorated = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def decorator_path(node: ast.expr, source: ModuleSource) -> str:
-    """Dotted path of a decorator as the module's imports give it, its arguments left out."""
-    return imported_path(node.func if isinstance(node, ast.Call) else node, source, None)
+    """Dotted path of a decorator, its arguments left out."""
+    function = node.func if isinstance(node, ast.Call) else node
+    path = imported_path(function, source, None)
+    return path if path in _HARMLESS else canonical_path(function, source, None)
 
 
 def dataclass_decorator(node: ast.ClassDef, source: ModuleSource) -> ast.expr | None:

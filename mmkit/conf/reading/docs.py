@@ -2,10 +2,12 @@
 
 import ast
 import re
+from inspect import cleandoc
 
 from mmkit.conf.reading.classes import own_binding
 from mmkit.conf.reading.errors import Unreadable
 from mmkit.conf.reading.names import Definition
+from mmkit.conf.reading.values import evaluate
 
 
 _SECTION = re.compile(r"^(Args|Arguments|Attributes|Parameters|Keyword Args|Keyword Arguments|Other Parameters):\s*$")
@@ -27,15 +29,27 @@ def documentation(definition: Definition, owner: Definition) -> str:
 def _own_text(definition: Definition) -> str:
     node = definition.node
     assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    texts = [ast.get_docstring(node)]
+    texts = [ast.get_docstring(node) or _assigned_text(definition)]
     if definition.kind == "class":
         try:
             binding = own_binding(definition, "__init__")
         except Unreadable:
             binding = None
         if binding is not None and isinstance(binding.node, ast.FunctionDef):
-            texts.append(ast.get_docstring(binding.node))
+            texts.append(ast.get_docstring(binding.node) or "")
     return "\n\n".join(text for text in texts if text)
+
+
+def _assigned_text(definition: Definition) -> str:
+    """What the module assigns to ``__doc__`` of the class, as torch's optimizers do."""
+    name = f"{definition.qualname}.__doc__"
+    for node in definition.home.tree.body if name in definition.home.text else []:
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == name for target in node.targets):
+            try:
+                return cleandoc(str(evaluate(node.value, definition.home, before=node.lineno)))
+            except Unreadable:
+                return ""
+    return ""
 
 
 def parameter_docs(doc: str) -> dict[str, str]:

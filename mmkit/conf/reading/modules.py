@@ -221,7 +221,8 @@ def _search(dotted: str, roots: Sequence[str | Path]) -> _Located:
         if spec is None:
             break
         name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, inside) if inside else None
+        # by its last name: a namespace package with a dot in its name asks for its parent, which is not imported
+        spec = PathFinder.find_spec(part, inside) if inside else None
         inside = _inside(spec, inside, part)
     return _Located(name, spec, inside)
 

@@ -257,15 +257,14 @@ def _names_of(module: str) -> list[str]:
         return []
 
 
-def _names_in(source: ModuleSource) -> list[str]:
+def _names_in(source: ModuleSource, seen: frozenset[str] = frozenset()) -> list[str]:
     from mmkit.conf.reading.values import module_all  # values follow names
 
     names = list(source.body.names)
     with suppress(Unreadable):
         names += module_all(source) or []  # a module that makes names at run time may list them
     for star in source.body.stars:
-        try:
-            names += _names_in(read_module(star.module))
-        except (Unreadable, NoSuchModule):
-            continue
+        if star.module not in seen:
+            with suppress(Unreadable, NoSuchModule):
+                names += _names_in(read_module(star.module), seen | {source.name, star.module})
     return names

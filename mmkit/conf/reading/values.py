@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -285,6 +286,16 @@ def imported_path(node: ast.expr, source: ModuleSource, before: int | None) -> s
     if len(bound) == 1 and bound[0].kind == "import" and not bound[0].conditions:
         return f"{bound[0].module}.{bound[0].attribute}" if bound[0].attribute else bound[0].module
     return node.id
+
+
+def canonical_path(node: ast.expr, source: ModuleSource, before: int | None) -> str:
+    """Like :func:`imported_path`, but seen through modules that pass the names of others on; for comparing with known names."""
+    path = imported_path(node, source, before)
+    if path.partition(".")[0] not in sys.stdlib_module_names:
+        with suppress(Unreadable):
+            found = definition_of(node, source, before)
+            path = path if found is None else found.dotted
+    return f"collections.abc.{path.removeprefix('_collections_abc.')}" if path.startswith("_collections_abc.") else path
 
 
 def definition_of(node: ast.expr, source: ModuleSource, before: int | None = None) -> Definition | None:
