@@ -90,17 +90,21 @@ def forget() -> None:
 
 def _registrations(root: str) -> Registrations:
     if root not in _read:
-        from mmkit.conf.index.roots import read_root  # not needed if a memo answers
-
         _read[root] = remembered(
             "registrations",
             root,
-            lambda: read_root(root),
+            lambda: _from_source(root),
             encode_registrations,
             lambda coded, sources: decode_registrations(coded),
             lambda found: found.conditional,
         )
     return _read[root]
+
+
+def _from_source(root: str) -> Registrations:
+    from mmkit.conf.index.roots import read_root  # not needed if a memo answers
+
+    return read_root(root)
 
 
 def _roots(group: str) -> list[str]:

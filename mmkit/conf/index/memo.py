@@ -9,7 +9,6 @@ damaged, of another version or not as expected is read anew, and nobody is told.
 import json
 import os
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Callable
@@ -125,15 +124,13 @@ def _save(path: Path, memo: dict[str, Any]) -> None:
     content = json.dumps(memo, separators=(",", ":")).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_away(path.parent)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
+    temporary = path.parent / f".{os.getpid()}-{time.monotonic_ns()}.partial"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(_digest(content) + b"\n" + content)
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _digest(content: bytes) -> bytes:

@@ -217,7 +217,7 @@ def test_a_cache_that_cannot_be_written_is_left_alone(project, write, reads, mem
     if blocked == "no permission":
         memos.mkdir(parents=True)
         memos.chmod(stat.S_IRUSR | stat.S_IXUSR)
-        monkeypatch.setattr(memo.tempfile, "mkstemp", _refuse)  # the administrator may write everywhere
+        monkeypatch.setattr(memo.os, "replace", _refuse)  # the administrator may write everywhere
     else:
         memos.parent.mkdir(parents=True)
         memos.touch()
