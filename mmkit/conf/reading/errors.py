@@ -1,6 +1,6 @@
 """What reading source can answer besides a result: there is no such module or name, or it cannot be known without importing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class Unreadable(Exception):  # noqa: N818  # also stands as a value where a default or a type is not known
@@ -8,12 +8,17 @@ class Unreadable(Exception):  # noqa: N818  # also stands as a value where a def
 
     Attributes:
         reason: Why, e.g. ``"numpy.core is compiled"``.
-        mistake: What is wrong unless the module makes the name when it is imported; None if nothing speaks for a mistake.
+        suspect: Makes the error that is due unless the module makes the name when it is imported; None if none is due.
     """
 
-    def __init__(self, reason: str, mistake: "NoSuchModule | NoSuchName | None" = None) -> None:
+    def __init__(self, reason: str, suspect: "Callable[[], NoSuchModule | NoSuchName] | None" = None) -> None:
         super().__init__(reason)
-        self.reason, self.mistake = reason, mistake
+        self.reason, self.suspect = reason, suspect
+
+    @property
+    def mistake(self) -> "NoSuchModule | NoSuchName | None":
+        """What is wrong unless the module makes the name when it is imported; None if nothing speaks for a mistake."""
+        return None if self.suspect is None else self.suspect()
 
     def __repr__(self) -> str:
         return f"Unreadable({self.reason!r})"

@@ -3,6 +3,7 @@
 import ast
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from mmkit.conf.reading.bindings import Binding
@@ -60,8 +61,8 @@ def resolve(dotted: str) -> Definition:
     try:
         found = lookup_in_module(module, names[0])
     except Unreadable as error:
-        if error.mistake is not None and len(names) > 1:
-            error.mistake = _no_such_part(module, names[0])
+        if error.suspect is not None and len(names) > 1:
+            error.suspect = partial(_no_such_part, module, names[0])
         raise
     if found is None:
         raise _no_such_part(module, names[0]) if len(names) > 1 else _no_such_name(dotted, module, names[0])
@@ -105,14 +106,14 @@ def lookup_in_module(module: str, name: str) -> Definition | None:
     try:
         found = lookup(source, name)
     except Unreadable as error:
-        if error.mistake is None and name not in source.body.names:
-            error.mistake = _no_such_name(f"{module}.{name}", module, name)
+        if error.suspect is None and name not in source.body.names:
+            error.suspect = partial(_no_such_name, f"{module}.{name}", module, name)
         raise
     if found is None and source.is_package and module_exists(f"{module}.{name}"):
         return _module(f"{module}.{name}")
     if found is None and source.makes_names_at_run_time:
-        mistake = _no_such_name(f"{module}.{name}", module, name)
-        raise Unreadable(f"{module} makes some of its names when it is imported", mistake)
+        suspect = partial(_no_such_name, f"{module}.{name}", module, name)
+        raise Unreadable(f"{module} makes some of its names when it is imported", suspect)
     return found
 
 
@@ -266,5 +267,6 @@ def _names_in(source: ModuleSource, seen: frozenset[str] = frozenset()) -> list[
     for star in source.body.stars:
         if star.module not in seen:
             with suppress(Unreadable, NoSuchModule):
-                names += _names_in(read_module(star.module), seen | {source.name, star.module})
+                if _applies(star, source):  # for type checkers only, transformers names hundreds of modules
+                    names += _names_in(read_module(star.module), seen | {source.name, star.module})
     return names
