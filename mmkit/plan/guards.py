@@ -90,9 +90,9 @@ class Guards:
             except BrokenError:
                 raise
             except Exception as error:
-                args, kwargs = self._repaired(key, module, error, args, kwargs)
+                self._mend(key, module, error, args)
                 del self._path[height:]
-                out = self._like(args) if isinstance(module, KEEPS_SIZE) else self._again(forward, args, kwargs)
+                out = self._again(forward, args, kwargs)
             self._note(key, out, self.count() - before)
             return out
 
@@ -104,9 +104,6 @@ class Guards:
         except Exception as error:  # one mismatch of a component is named; the next, once this one is mended
             raise BrokenError from error
 
-    def _like(self, args: Any) -> Tensor:
-        return self.step.empty(args[0].shape, args[0].dtype)
-
     def _note(self, key: str, out: Any, flops: int) -> None:
         first = next((leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)), None)
         self.seen[key] = Seen(None if first is None else tuple(first.shape), flops)
@@ -115,8 +112,8 @@ class Guards:
 
     # What does not fit, and how to go on
 
-    def _repaired(self, key: str, module: nn.Module, error: Exception, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Note what ``module`` objects to; its arguments as it takes them.
+    def _mend(self, key: str, module: nn.Module, error: Exception, args: Any) -> None:
+        """Note what ``module`` objects to, and let that part of it take what it is given.
 
         Raises:
             BrokenError: There is no telling what it takes.
@@ -128,30 +125,36 @@ class Guards:
             )
             raise BrokenError from error
         name, given = self._input(key, module, args)
-        takes = _rows(culprit) if isinstance(error, IndexError) else taken(culprit)
-        if given is None or takes is None:
+        if isinstance(error, IndexError) and isinstance(culprit, nn.Embedding) and given is not None:
+            self._mend_embedding(key, culprit, name, given)
+            return
+        takes = taken(culprit)
+        has = None if given is None or takes is None or given.ndim < abs(takes[1]) + (takes[1] >= 0) else given.shape[takes[1]]
+        if given is None or takes is None or has is None or has == takes[0]:
             self.findings.mismatch(key, f"{key}: {_first_line(error)}")
             raise BrokenError from error
-        size, axis = takes
-        if isinstance(error, IndexError):
-            return self._with_fewer_ids(key, size, name, given, args), kwargs
-        has = given.shape[axis] if -given.ndim <= axis < given.ndim else 0
-        if has == size:
-            self.findings.mismatch(key, f"{key}: {_first_line(error)}")
-            raise BrokenError from error
-        consumer = self._named(key, size, TAKES) or f"the {size} that {key} takes"
+        consumer = self._named(key, takes[0], TAKES) or f"the {takes[0]} that {key} takes"
         self.findings.mismatch(key, f"{consumer} does not match {self.source(given, name, has)}.")
-        shape = list(given.shape)
-        if not -given.ndim <= axis < given.ndim:
-            raise BrokenError from error
-        shape[axis] = size if not isinstance(module, KEEPS_SIZE) else has  # a norm may be the only one that is wrong
-        return self._replaced(args, name, self.step.empty(shape, given.dtype)), kwargs
+        self._mend_size(culprit, *takes)
 
-    def _with_fewer_ids(self, key: str, size: int, name: str | None, given: Tensor, args: Any) -> Any:
-        consumer = self._named(key, size, TAKES) or f"the {size} rows of the embedding in {key}"
+    def _mend_size(self, culprit: nn.Module, size: int, axis: int) -> None:
+        if isinstance(culprit, KEEPS_SIZE):  # it may be the only one that is wrong
+            vars(culprit)["forward"] = lambda x: self.step.empty(x.shape, x.dtype)
+            return
+
+        def resized(_: nn.Module, args: Any) -> Any:
+            shape = list(args[0].shape)
+            shape[axis] = size
+            return self.step.empty(shape, args[0].dtype), *args[1:]
+
+        culprit.register_forward_pre_hook(resized)
+
+    def _mend_embedding(self, key: str, culprit: nn.Embedding, name: str | None, given: Tensor) -> None:
+        rows = culprit.num_embeddings
+        consumer = self._named(key, rows, TAKES) or f"the {rows} rows of the embedding in {key}"
         origin = self.origins.get(name or "", "the batch")
         self.findings.mismatch(key, f"{consumer} does not match the {int(given.max()) + 1} ids of {origin}.")
-        return self._replaced(args, name, given.clamp(max=size - 1))
+        culprit.register_forward_pre_hook(lambda _, args: (args[0].clamp(max=rows - 1), *args[1:]))
 
     def _input(self, key: str, module: nn.Module, args: Any) -> tuple[str | None, Tensor | None]:
         """Name and value of the tensor that a component works on."""
@@ -161,10 +164,6 @@ class Guards:
             value = first.get(name)
             return name, value if isinstance(value, Tensor) else None
         return None, first if isinstance(first, Tensor) else None
-
-    def _replaced(self, args: Any, name: str | None, value: Tensor) -> Any:
-        first = value if name is None else {**args[0], name: value}
-        return (first, *args[1:])
 
     def _named(self, key: str, size: int, preferred: tuple[str, ...]) -> str | None:
         name = argument_with(self.builder.configs.get(key, {}), size, preferred)
@@ -227,10 +226,6 @@ def with_equal_sizes(guards: Guards, args: Any) -> Any:
             )
             embeddings[second] = guards.step.empty((len(embeddings[second]), sizes[0]), embeddings[second].dtype)
     return (embeddings, *args[1:])
-
-
-def _rows(module: nn.Module) -> tuple[int, int] | None:
-    return (module.num_embeddings, -1) if isinstance(module, nn.Embedding) else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from mmkit.constants import EXAMPLE_IDS_KEY
 from mmkit.datasets.core import Example, Modalities
 from mmkit.plan.batch_planning import BatchPlanner, plain, read_by
 from mmkit.plan.batches import IDS, merged, parsed_shape
@@ -202,7 +203,8 @@ class _Planning:
                 return None
             keys = [*merged(examples, self.builder), *IDS]
         embeddings = [Modalities.get_modality(name).embedding for name in read_by(task) if name in keys]
-        return dict.fromkeys([*keys, *embeddings], torch.zeros(2, 2))
+        entries: dict[str, Any] = dict.fromkeys([*keys, *embeddings], torch.zeros(2, 2))
+        return entries | {EXAMPLE_IDS_KEY: dict.fromkeys(keys, torch.zeros(2, 2, dtype=torch.long))}
 
     # The result
 

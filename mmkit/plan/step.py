@@ -1,6 +1,7 @@
 """Two steps of training (or one of evaluation) without values: memory and floating-point operations."""
 
 import logging
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class PlannedStep:
                 self.live.reset_peak()
                 with autocast(self.precision):
                     loss = self._loss(self.task.training_step(converted(batch, self.precision), index))
+                if self.guards.findings.mismatches:
+                    break  # what was made to fit costs something else
                 optimizer.zero_grad()
                 loss.backward()
                 if index == 0:
@@ -163,7 +166,8 @@ class PlannedStep:
         self.guards.count = counter.get_total_flops
         attach(self.task)
         try:
-            with quiet("torch._subclasses.fake_tensor"), counter, self.guards.step:  # it logs a trace for every mismatch
+            with quiet("torch._subclasses.fake_tensor"), warnings.catch_warnings(), counter, self.guards.step:
+                warnings.simplefilter("ignore")  # about values that are none
                 yield counter
         except BrokenError:
             pass
@@ -188,7 +192,7 @@ def attach(task: TrainingTask) -> None:
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Let a library's logger say nothing for a while."""
+    """Let a library's logger say nothing for a while; fake tensors log a trace for every mismatch."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

@@ -29,8 +29,11 @@ class Symbolic(TorchDispatchMode, ABC):
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if not tensors:
             return self._made(func, args, kwargs)
-        if not any(map(self.is_abstract, tensors)):
+        abstract = [self.is_abstract(tensor) for tensor in tensors]
+        if not any(abstract):
             return self.seen(func(*args, **kwargs))
+        if all(abstract):
+            return self.seen(self.run(func, args, kwargs))
         check_indices(func, args)
         originals: dict[int, Tensor] = {}
 
