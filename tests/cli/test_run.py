@@ -5,12 +5,11 @@ import pickle
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from mmkit.cli.run import job, usage, with_plus
-from mmkit.conf.projects import find_projects
+from mmkit.cli.job import job
+from mmkit.cli.preflight.arguments import with_plus
 
 
 def mmkit_run(*arguments, cwd=None):
@@ -63,9 +62,11 @@ def test_help_shows_the_composed_configuration_of_the_experiment(project):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        pytest.param(["+experiment=frist"], 2, "no experiment 'frist'. Did you mean +experiment=first?", id="unknown-experiment"),
-        pytest.param(["experiment=first", "trainer.max_epochs=abc"], 2, "could not be converted to Integer", id="wrong-type"),
-        pytest.param(["experiment=first", "job_type=evil"], 2, "job_type=evil: it is train or eval.", id="job-type"),
+        pytest.param(["+experiment=frist"], 2, "Type +experiment=first", id="unknown-experiment"),
+        pytest.param(
+            ["experiment=first", "trainer.max_epochs=abc"], 2, "trainer.max_epochs=abc: 'abc' is not an integer.", id="wrong-type"
+        ),
+        pytest.param(["experiment=first", "job_type=evil"], 2, "Type job_type=eval", id="job-type"),
         pytest.param(
             ["experiment=first", "resume_from_checkpoint=nope.ckpt"],
             3,
@@ -123,8 +124,8 @@ def test_job_is_pickled_by_reference():
 
 
 def test_plus_is_added_where_hydra_wants_it():
-    assert with_plus(["experiment=a", "+experiment=b", "x=1"]) == ["+experiment=a", "+experiment=b", "x=1"]
-
-
-def test_usage_names_projects(project):
-    assert "my_project" in usage(find_projects(Path.cwd()))
+    assert [with_plus(argument) for argument in ("experiment=a", "+experiment=b", "x=1")] == [
+        "+experiment=a",
+        "+experiment=b",
+        "x=1",
+    ]
