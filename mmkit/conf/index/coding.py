@@ -5,8 +5,7 @@ from typing import Any
 
 from mmkit.conf.index.entries import Entry, Problem, Registrations
 from mmkit.conf.reading.errors import Unreadable
-from mmkit.conf.reading.signatures import REQUIRED, Parameter, Signature
-from mmkit.conf.reading.values import EnumMember, Instance, ObjectPath
+from mmkit.conf.reading.results import REQUIRED, EnumMember, Instance, ObjectPath, Parameter, Signature
 
 
 _TEXT = (str,)

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import mmkit
 from mmkit.conf.index.coding import Broken
 from mmkit.conf.index.stamps import place_of, stamps_of, unchanged
-from mmkit.conf.reading.modules import recording
 
 
 Result = TypeVar("Result")
@@ -57,6 +56,8 @@ def remembered(
         memo = _load(path)
         if memo["key"] == key and unchanged(memo["stamps"]):
             return decode(memo["data"], tuple(Path(each[0]) for each in memo["stamps"]["files"]))
+    from mmkit.conf.reading.modules import recording  # only for those who read
+
     started = time.time_ns()
     with recording() as sources:
         result = read()

@@ -12,8 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmkit.conf.index.entries import Entry
 from mmkit.conf.reading.errors import Unreadable
-from mmkit.conf.reading.signatures import Parameter, Signature
-from mmkit.conf.reading.values import ObjectPath
+from mmkit.conf.reading.results import ObjectPath, Parameter, Signature
 
 
 _TYPES: dict[str, Any] = {"Any": Any, "int": int, "float": float, "bool": bool, "str": str, "bytes": bytes, "None": None}

@@ -6,7 +6,7 @@ from typing import Any
 from mmkit.conf.index.coding import Broken, decode_signature, encode_signature
 from mmkit.conf.index.memo import remembered
 from mmkit.conf.reading.errors import Unreadable
-from mmkit.conf.reading.signatures import Signature
+from mmkit.conf.reading.results import Signature
 
 
 _read: dict[str, Signature | Unreadable] = {}

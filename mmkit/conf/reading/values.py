@@ -6,49 +6,14 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from mmkit.conf.reading.errors import NoSuchModule, NoSuchName, Unreadable
 from mmkit.conf.reading.modules import ModuleSource
 from mmkit.conf.reading.names import Definition, lookup, member
-
-
-@dataclass(frozen=True)
-class ObjectPath:
-    """A function or class itself, which a configuration writes as ``_target_: hydra_zen.funcs.get_obj`` with this ``path``."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class EnumMember:
-    """A member of an enumeration.
-
-    Attributes:
-        enum: Dotted path of the enumeration.
-        name: The member.
-        value: Its value.
-    """
-
-    enum: str
-    name: str
-    value: Any
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An object that a configuration writes as ``_target_`` with arguments: an instance of a dataclass.
-
-    Attributes:
-        target: Dotted path of the class.
-        arguments: The fields that its constructor takes, with their values.
-    """
-
-    target: str
-    arguments: Mapping[str, Any] = field(hash=False)
+from mmkit.conf.reading.results import EnumMember, Instance, ObjectPath
 
 
 def evaluate(node: ast.expr, source: ModuleSource, before: int | None = None) -> Any:
