@@ -1,16 +1,12 @@
 """``mmkit data``: the data sets that recipes make."""
 
 import argparse
-import sys
-from importlib import import_module
 from typing import Any
 
 from mmkit.cli import peek
 from mmkit.cli.output import add_json, console, show_json, show_table
-from mmkit.conf.projects import find_projects, import_from
+from mmkit.cli.recipes_read import import_recipe, recipe_modules, recipes_at_hand
 from mmkit.datasets.cache import cache_root
-from mmkit.datasets.preparation import prepare
-from mmkit.datasets.recipes import Recipe, find_recipe, registered_recipes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def list_data(arguments: argparse.Namespace) -> None:
     """Print a table of the data sets and their selections."""
-    import_recipes()
-    recipes = registered_recipes()
+    recipes = recipes_at_hand()
     if arguments.json:
         show_json([_facts(recipe) for recipe in recipes])
     elif not recipes:
@@ -46,30 +41,28 @@ def list_data(arguments: argparse.Namespace) -> None:
 
 def prepare_data(arguments: argparse.Namespace) -> None:
     """Prepare one data set."""
+    from mmkit.datasets.preparation import prepare  # recipes take longer to import than a list may take
+    from mmkit.datasets.recipes import find_recipe
+
     import_recipes()
     prepare(find_recipe(arguments.name), arguments.sets, arguments.force)
 
 
 def print_path(arguments: argparse.Namespace) -> None:
     """Print where a data set lies, and nothing else."""
+    from mmkit.datasets.recipes import find_recipe
+
     import_recipes()
     print(find_recipe(arguments.name).locate(arguments.sets))
 
 
 def import_recipes() -> None:
     """Import the module ``recipe`` of every project in the current directory and beside mmkit."""
-    for project in find_projects():
-        if not (project.configs.parent / "recipe.py").is_file():
-            continue
-        import_from(project.root)
-        module = ".".join([*project.package.split(".")[:-1], "recipe"])
-        try:
-            import_module(module)
-        except ImportError as error:  # another project's recipe can still be used
-            print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {error}", file=sys.stderr)
+    for project, module in recipe_modules():
+        import_recipe(project, module)
 
 
-def _facts(recipe: Recipe) -> dict[str, Any]:
+def _facts(recipe: Any) -> dict[str, Any]:
     selections = [
         {"name": sets, "summary": recipe.choices.get(sets, ""), "state": _state(recipe, sets), "folder": str(recipe.folder(sets))}
         for sets in recipe.choices or [""]
@@ -77,12 +70,12 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
     return {"name": recipe.name, "summary": recipe.summary, "version": recipe.version, "selections": selections}
 
 
-def _rows(recipe: Recipe) -> list[tuple[str, ...]]:
+def _rows(recipe: Any) -> list[tuple[str, ...]]:
     first = (recipe.name, "", "" if recipe.choices else _state(recipe, ""), recipe.summary)
     return [first, *(("", sets, _state(recipe, sets), description) for sets, description in recipe.choices.items())]
 
 
-def _state(recipe: Recipe, sets: str) -> str:
+def _state(recipe: Any, sets: str) -> str:
     if recipe.problem(sets) is None:
         return "yes"
     return "damaged" if recipe.folder(sets).exists() else "no"

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import mmkit
 from mmkit.datasets.cache import cache_root, locked, sha256_of, written_at_once
-from mmkit.datasets.recipes import MANIFEST, Preparation, Recipe, SourceUnavailableError
+from mmkit.datasets.prepared import MANIFEST
+from mmkit.datasets.recipes import Preparation, Recipe, SourceUnavailableError
 
 
 def prepare(recipe: Recipe, sets: str | None = None, force: bool = False, console: Console | None = None) -> Path:

@@ -14,7 +14,6 @@ This module imports neither torch nor a project.
 """
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,12 +25,11 @@ from typing import Any, ClassVar
 from hydra_zen import instantiate
 
 from mmkit.conf.store import external_store
-from mmkit.datasets.cache import cache_root
+from mmkit.datasets.prepared import folder_of, problem_of
 from mmkit.errors import RefusedError, UsageError
 
 
 Facts = dict[str, Any]
-MANIFEST = "manifest.json"
 
 
 class SourceUnavailableError(RefusedError):
@@ -89,7 +87,7 @@ class Recipe(ABC):
 
     def folder(self, sets: str) -> Path:
         """Where a selection of this data set lies once it is prepared."""
-        return cache_root() / (f"{self.name}-{sets}" if sets else self.name)
+        return folder_of(self.name, sets)
 
     def prepared(self) -> list[str]:
         """The selections that are ready to use, largest first."""
@@ -97,19 +95,7 @@ class Recipe(ABC):
 
     def problem(self, sets: str) -> str | None:
         """Why a selection cannot be used as it lies there; None if it can."""
-        folder = self.folder(sets)
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-        except FileNotFoundError:
-            return "is not prepared"
-        except ValueError:
-            return f"has an unreadable manifest ({folder / MANIFEST})"
-        if manifest["version"] != self.version:
-            return f"was made by version {manifest['version']} of its recipe; this is version {self.version}"
-        for name, facts in manifest["files"].items():
-            if not (folder / name).is_file() or (folder / name).stat().st_size != facts["bytes"]:
-                return f"is damaged ({folder / name} is missing or has another size)"
-        return None
+        return problem_of(self.folder(sets), self.version)
 
     def locate(self, sets: str | None = None) -> Path:
         """The folder of a prepared selection; by default of the largest.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.terminal import run_in_terminal
+
 
 RECIPE = """
 import time
@@ -134,3 +136,44 @@ def test_the_command_never_imports_torch(project):
 def test_help_and_version(project):
     assert "prepare data sets" in _mmkit(project, "--help").stdout
     assert re.fullmatch(r"mmkit \d+\.\d+\.\d+\S*\n", _mmkit(project, "--version").stdout)
+
+
+def test_list_prints_json(project):
+    found = json.loads(_mmkit(project, "data", "list", "--json").stdout)
+    squares = next(recipe for recipe in found if recipe["name"] == "squares")
+    assert squares["summary"] == "Square numbers."
+    assert squares["selections"][0] == {
+        "name": "many",
+        "summary": "ten",
+        "state": "no",
+        "folder": str(project / "cache" / "squares-many"),
+    }
+
+
+COMPUTED = RECIPE.replace('name = "squares"', 'name = "".join(["computed"])').replace('name="squares"', 'name="computed"')
+CALLED = RECIPE.replace("@external_store", "@(lambda cls: cls)  # external_store").replace('"squares"', '"called"') + (
+    '\n\nexternal_store(Squares, group="data", name="called")\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "is_imported"), [(RECIPE, "squares", False), (COMPUTED, "computed", True), (CALLED, "called", True)]
+)
+def test_only_what_source_does_not_tell_is_imported_for_a_list(project, source, name, is_imported):
+    (project / "my_numbers" / "recipe.py").write_text(source)
+    code = (
+        "import sys; from mmkit.cli.main import run; run(['data', 'list']);"
+        "print(*(name for name in ('hydra', 'omegaconf', 'hydra_zen', 'numpy') if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, env=_environment(project), check=True, capture_output=True, text=True
+    )
+    assert re.search(rf"^{name}\s+Square numbers.", done.stdout, re.MULTILINE)
+    assert ("hydra_zen" in done.stdout.splitlines()[-1]) == is_imported, done.stdout + done.stderr
+
+
+def test_list_fits_a_terminal(project):
+    shown = run_in_terminal([Path(sys.executable).with_name("mmkit"), "data", "list"], project, {"MMKIT_DATA": "cache"})
+    assert shown.code == 0
+    assert "\x1b[1mdata set" in shown.raw
+    assert re.search(r"^squares +Square numbers\.$", shown.screen, re.MULTILINE)
