@@ -13,7 +13,7 @@ from mmkit.errors import MMKitError
 # Each command is a module of mmkit.cli with `add_arguments(parser)` and `run(arguments)`, imported when it is typed.
 COMMANDS = {
     "ckpt": "list, verify, compare and convert checkpoints",
-    "data": "prepare data sets and say where they lie",
+    "data": "prepare data sets, say where they lie, look at examples",
     "docs": "say what a configuration key means",
     "inspect": "show what an archive or a checkpoint holds, without loading it",
     "list": "list config groups, their options and experiments",
