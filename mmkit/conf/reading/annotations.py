@@ -46,6 +46,7 @@ ANY, NONE, ELLIPSIS = Form("any"), Form("none"), Form("ellipsis")
 _PRIMITIVES = ("int", "float", "bool", "str", "bytes")
 _CONTAINERS = {"typing.List": "list", "typing.Dict": "dict", "typing.Tuple": "tuple"}
 _LITERAL = ("typing.Literal", "typing_extensions.Literal")
+_ANNOTATED = ("typing.Annotated", "typing_extensions.Annotated")
 _TYPING = ("typing", "typing_extensions")
 # Classes that are neither dataclasses nor enumerations nor paths, and whose modules are large or compiled.
 _PLAIN_CLASSES = {f"torch.{name}" for name in ("Tensor", "device", "dtype", "Generator", "Size", "memory_format", "layout")}
@@ -208,7 +209,8 @@ class _Reader:
             if maker in ("TypeVar", "ParamSpec", "TypeVarTuple", "namedtuple", "TypedDict"):
                 return Form("other", found.dotted, from_typing=maker != "namedtuple")
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.BinOp):
-            _forbid_text(node, found)
+            if holds_text(node, found.home):  # evaluated where the alias is used, not where it is defined
+                raise Unreadable(f"{found.dotted} holds text")
             return _Reader(found.home, node.lineno, False).form(node)
         raise Unreadable(f"{found.dotted} is computed")
 
@@ -244,12 +246,16 @@ def _parsed(text: str, source: ModuleSource) -> ast.expr:
         raise Unreadable(f"the annotation {text!r} in {source.name} is not valid Python") from error
 
 
-def _forbid_text(node: ast.expr, found: Definition) -> None:
-    """Text in an alias is evaluated where the alias is used, not where it is defined."""
-    if any(
-        isinstance(each, ast.Constant) and isinstance(each.value, str) for each in ast.walk(node)
-    ) and "Literal" not in ast.unparse(node):
-        raise Unreadable(f"{found.dotted} holds text")
+def holds_text(node: ast.AST, source: ModuleSource) -> bool:
+    """Whether an annotation, or a part of it, is text that Python evaluates later; words of a ``Literal`` are not."""
+    match node:
+        case ast.Constant(value=str()):
+            return True
+        case ast.Subscript() if canonical_path(node.value, source, None) in _LITERAL:
+            return False
+        case ast.Subscript(slice=ast.Tuple(elts=[first, *_])) if canonical_path(node.value, source, None) in _ANNOTATED:
+            return holds_text(first, source)
+    return any(holds_text(child, source) for child in ast.iter_child_nodes(node))
 
 
 def _known_form(path: str) -> Form | None:

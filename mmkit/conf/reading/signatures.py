@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from mmkit.conf.reading.annotations import Form, UndefinedName, config_type, read_annotation, takes_optional
+from mmkit.conf.reading.annotations import Form, UndefinedName, config_type, holds_text, read_annotation, takes_optional
 from mmkit.conf.reading.classes import bases, class_level_value, has_no_constructor, is_named_tuple, mro, own_binding
 from mmkit.conf.reading.dataclass_fields import NO_DEFAULT, Field, constructor_fields, named_tuple_fields, writes_constructor
 from mmkit.conf.reading.decorators import check_decorators, is_deprecated
@@ -178,28 +178,42 @@ def _of_fields(fields: list[Field], types: "dict[str, Form] | Unreadable") -> li
 
 def _field_types(fields: list[Field], definition: Definition) -> "dict[str, Form] | Unreadable":
     """Text is evaluated in the module of the class that got the constructor, other annotations in that of their class."""
-    types: dict[str, Form] = {}
     try:
-        for field in fields:
-            home, line = field.owner.home, field.owner.class_node.lineno
-            source = definition.home if _is_text(field) else home
-            types[field.name] = read_annotation(field.annotation, source, line, home.delayed_annotations)
+        return {field.name: _field_type(field, definition.home) for field in fields}
     except UndefinedName:
         return {}
     except Unreadable as error:
         return error
-    return types
+
+
+def _field_type(field: Field, there: ModuleSource) -> Form:
+    home, line = field.owner.home, field.owner.class_node.lineno
+    if home is there or not _holds_text(field):
+        return read_annotation(field.annotation, home, line, home.delayed_annotations)
+    if home.delayed_annotations or isinstance(field.annotation, ast.Constant):
+        return read_annotation(field.annotation, there, line, True)
+    here, from_there = read_annotation(field.annotation, home, line, False), _read_or_none(field.annotation, there)
+    if here != from_there:
+        raise Unreadable(f"the annotation of {field.owner.dotted}.{field.name} holds text, which means another module's names")
+    return here
+
+
+def _read_or_none(annotation: ast.expr, source: ModuleSource) -> Form | None:
+    try:
+        return read_annotation(annotation, source, 0, True)
+    except UndefinedName:
+        return None
 
 
 def _named_tuple_types(fields: list[Field], definition: Definition) -> "dict[str, Form] | Unreadable":
     """As for dataclasses, but Python evaluates text where no name is defined, not even ``int``."""
-    if not any(map(_is_text, fields)):
+    if not any(map(_holds_text, fields)):
         return _field_types(fields, definition)
     return {} if sys.version_info < (3, 14) else Unreadable(f"{definition.dotted}: how this Python sees its annotations")
 
 
-def _is_text(field: Field) -> bool:
-    return field.owner.home.delayed_annotations or isinstance(field.annotation, ast.Constant)
+def _holds_text(field: Field) -> bool:
+    return field.owner.home.delayed_annotations or holds_text(field.annotation, field.owner.home)
 
 
 def _text(annotation: ast.expr | None) -> str:
