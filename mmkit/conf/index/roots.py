@@ -81,7 +81,7 @@ class _Reading:
             return None
 
     def _imports(self, source: ModuleSource) -> Iterator[_Import]:
-        for each in _imports_of(source):
+        for each in _imports_of(source, self._follows):
             if each.conditions:
                 self._conditional.add(each.module.partition(".")[0])
             if self._follows(each.module):
@@ -92,27 +92,29 @@ class _Reading:
                     self._problems.append(Problem(None, f"{source.name}, line {each.line}: {error}"))
 
 
-def _imports_of(source: ModuleSource) -> Iterator[_Import]:
+def _imports_of(source: ModuleSource, follows: Callable[[str], bool]) -> Iterator[_Import]:
     """The modules that a module imports when it is imported; also what a class body or a called function of its own imports."""
     called: set[str] = set()
     for statement, conditions in statements(source.tree.body):
         for node in run_at_import(statement):
-            yield from _named(node, source, conditions)
+            yield from _named(node, source, conditions, follows)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 called.add(node.func.id)
     for node in source.tree.body:
         if isinstance(node, ast.FunctionDef) and node.name in called:
             for each in ast.walk(node):
-                yield from _named(each, source, ())
+                yield from _named(each, source, (), follows)
 
 
-def _named(node: ast.AST, source: ModuleSource, conditions: tuple[Condition, ...]) -> Iterator[_Import]:
+def _named(
+    node: ast.AST, source: ModuleSource, conditions: tuple[Condition, ...], follows: Callable[[str], bool]
+) -> Iterator[_Import]:
     if isinstance(node, ast.Import):
         yield from (_Import(alias.name, node.lineno, conditions) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         module = absolute_module(node, source.package)
         yield _Import(module, node.lineno, conditions)
-        for alias in node.names:
+        for alias in node.names if follows(module) else ():
             names = _starred(module) if alias.name == "*" else [alias.name]
             yield from (_Import(f"{module}.{name}", node.lineno, conditions) for name in names if _is_submodule(module, name))
 

@@ -1,6 +1,7 @@
 """Which parts of a module run when it is imported, and what their names mean."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mmkit.conf.reading.bindings import Condition
@@ -16,7 +17,9 @@ EXTERNAL = {f"{module}.register_external_modules" for module in ("mmkit", "mmkit
 _OPAQUE = ("hydra_zen", "hydra.core.config_store", "pkgutil", "runpy")
 _OPAQUE_NAMES = {"importlib.import_module", "importlib.__import__", "__import__", "exec", "mmkit.conf.store.ZenStore"}
 _WORDS = ("external_store", "register_", "hydra_zen", "ConfigStore", "config_store", "import_module", "__import__", "pkgutil")
-_STARS = {"mmkit": "mmkit", "mmkit.conf": "mmkit.conf", "mmkit.conf.store": "mmkit.conf.store"}
+_STARS = {"mmkit", "mmkit.conf", "mmkit.conf.store"}
+# Parts of a text that mentions one of these; `m.external_store` after `import mmkit as m` has one, too.
+_OPAQUE_WORDS = {*_WORDS, "exec", "runpy", "ZenStore"}
 
 
 def statements(body: Sequence[ast.stmt], when: tuple[Condition, ...] = ()) -> Iterator[tuple[ast.stmt, tuple[Condition, ...]]]:
@@ -90,11 +93,15 @@ class Meaning:
 
     def registers(self, node: ast.AST) -> bool:
         """Whether a name is one by which something is registered, or imported without being named."""
-        return any(path in STORES | TABLES | EXTERNAL | _OPAQUE_NAMES or _is_opaque(path) for path in self.paths(node))
+        return any(map(_registers, self.paths(node)))
 
     def registering_names(self) -> set[str]:
         """The module's own names for these."""
-        return {name for name, paths in self._paths.items() if any(path in STORES | TABLES | EXTERNAL for path in paths)}
+        return {name for name, paths in self._paths.items() if any(map(_registers, paths))}
+
+
+def _registers(path: str) -> bool:
+    return path in STORES | TABLES | EXTERNAL | _OPAQUE_NAMES or _is_opaque(path)
 
 
 def _is_opaque(path: str) -> bool:
@@ -105,9 +112,13 @@ def risky_names(source: ModuleSource, meaning: Meaning) -> set[str]:
     """Functions and classes of a module that would register or import something when they are called."""
     if not can_register(source):
         return set()
+    lines = source.text.splitlines()
+    # Decorators are before these lines, so that few definitions have such a word and need a closer look.
+    words = re.compile("|".join(map(re.escape, sorted(meaning.registering_names() | _OPAQUE_WORDS))))
     definitions = {node.name: node for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    risky = {name for name, node in definitions.items() if any(meaning.registers(each) for each in _inside(node))}
-    while more := {name for name, node in definitions.items() if name not in risky and _mentions(node, risky)}:
+    suspects = [name for name, node in definitions.items() if words.search("\n".join(lines[node.lineno - 1 : node.end_lineno]))]
+    risky = {name for name in suspects if any(meaning.registers(each) for each in _inside(definitions[name]))}
+    while more := {name for name, node in definitions.items() if risky and name not in risky and _mentions(node, risky)}:
         risky |= more
     return risky
 

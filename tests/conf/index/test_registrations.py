@@ -100,6 +100,7 @@ UNREADABLE = {
     "config store": "from hydra.core.config_store import ConfigStore\n"
                     'for name in ("a", "b"):\n    ConfigStore.instance().store(group="g", name=name, node={"x": 1})\n',
     "import by name": 'from importlib import import_module\nimport_module("mine.others")\n',
+    "renamed function": 'from importlib import import_module as bring\ndef load():\n    bring("mine.others")\nload()\n',
     "import by called function": 'from importlib import import_module\ndef load():\n    import_module("mine.others")\nload()\n',
     "external modules": 'import types\nfrom mmkit.conf import register_external_modules\n'
                         'register_external_modules(types.SimpleNamespace(a=type("a", (), {"__module__": "mine.parts"}), '
@@ -114,7 +115,7 @@ def test_what_cannot_be_read_is_imported_when_its_group_is_asked_for(project, wr
         parts=STORE + text,
         others=STORE
         + '@external_store(group="g", name="b")\ndef part(): ...\n'
-        + ('external_store(part, group="g", name="a")\n' if "import_module" in text else ""),
+        + ('external_store(part, group="g", name="a")\n' if "importlib" in text else ""),
     )
     assert index.unreadable("g")
     _assert_not_imported()
