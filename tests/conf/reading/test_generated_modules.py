@@ -219,7 +219,10 @@ def field_lists(draw: st.DrawFn) -> str:
     with_default = False
     for name in "abcd"[: draw(st.integers(0, 4))]:
         with_default = with_default or draw(st.booleans())
-        annotation, value = draw(st.sampled_from(ANNOTATIONS)), draw(st.sampled_from(VALUES))
+        annotation, value = (
+            draw(st.sampled_from([*ANNOTATIONS, "InitVar[int]", "InitVar[Optional[Colour]]"])),
+            draw(st.sampled_from(VALUES)),
+        )
         made = draw(st.sampled_from(["field(default_factory=lambda: {})", "field(default={}, repr=False)", "{}"]))
         made = "field(default_factory=lambda: {})" if value[0] in "[{" or value[:4] in ("list", "dict") else made
         lines.append(f"    {name}: {annotation}" + (f" = {made.replace('{}', value, 1)}" if with_default else ""))
