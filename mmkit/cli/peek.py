@@ -4,11 +4,14 @@ import argparse
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmkit.cli.output import add_json, console, show_json, show_table
 from mmkit.errors import UsageError
 
+
+if TYPE_CHECKING:
+    from mmkit.cli.composing import Composed
 
 SPLITS = ("train", "val", "test")
 _ENCODED = "mmkit.datasets.encoded.EncodedDataset"
@@ -35,7 +38,11 @@ def peek(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: There is no such experiment, or its split has no data.
     """
-    cfg = _composed(arguments.experiment, arguments.overrides)
+    with _composed([f"+experiment={arguments.experiment}", *arguments.overrides]).resolving() as cfg:
+        _peek(cfg, arguments)
+
+
+def _peek(cfg: Any, arguments: argparse.Namespace) -> None:
     entries = {split: _entries(cfg.datasets[split]) for split in SPLITS}
     if not entries[arguments.split]:
         given = [split for split in SPLITS if entries[split]]
@@ -51,9 +58,8 @@ def peek(arguments: argparse.Namespace) -> None:
         for name, dataset in built.items()
         if name.partition(".")[0] == arguments.split
     ]
-    found: list[Identities] = [
-        identities(name, dataset, arguments.check) for name, dataset in built.items() if arguments.check > 0
-    ]
+    checked = built if arguments.check > 0 else {}
+    found: list[Identities] = [identities(name, dataset, arguments.check) for name, dataset in checked.items()]
     sheet = arguments.sheet or Path(f"peek-{arguments.experiment.replace('/', '_')}-{arguments.split}.png")
     written = _write_sheet(views, sheet)
     if arguments.json:
@@ -62,28 +68,16 @@ def peek(arguments: argparse.Namespace) -> None:
         _show(views, written, found)
 
 
-def _composed(experiment: str, overrides: Sequence[str]) -> Any:
-    from difflib import get_close_matches
+def _composed(typed: Sequence[str]) -> "Composed":
+    """The configuration as ``mmkit_run --help`` composes it: what has nothing to do with the data may be missing or wrong."""
+    from mmkit.cli.launching import import_projects
+    from mmkit.cli.preflight import check
 
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from mmkit.cli.composing import compose
-    from mmkit.conf.projects import find_projects, import_from, import_packages, search_path, with_folders
-
-    import_from(Path.cwd())
-    projects, typed = find_projects(), [f"+experiment={experiment}", *overrides]
-    known = [name for project in projects for name in project.experiments()]
-    if experiment not in known and not any("hydra.searchpath" in override for override in overrides):
-        close = get_close_matches(experiment, known, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known) or 'none'}."
-        raise UsageError(f"mmkit data peek shows the data of an experiment, and there is no experiment {experiment!r}. {hint}")
-    entries, typed = search_path(typed, projects), with_folders(typed)
-    import_packages()
-    try:
-        return compose("base_config", typed, entries).cfg
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(str(error)) from error
+    checked = check([*typed, "--help"])
+    if checked.mistakes or checked.composed is None:
+        raise UsageError("\n".join(line for mistake in checked.mistakes for line in mistake.lines()))
+    import_projects()
+    return checked.composed
 
 
 def _entries(node: Any) -> dict[str, Any]:

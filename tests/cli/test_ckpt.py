@@ -1,5 +1,7 @@
 import json
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from mmkit.cli import main
 from mmkit.experiment.checkpoint import DirectoryCheckpointIO, Retention
 from mmkit.experiment.checkpoint.manifest import decode, encode
+from tests.cli.terminal import run_in_terminal
 
 
 @pytest.fixture
@@ -167,3 +170,14 @@ def test_listing_does_not_change_a_directory(run_dir, ckpt):
     ckpt("list", run_dir)
     ckpt("verify", run_dir)
     assert left.is_dir()
+
+
+def test_a_terminal_shows_tables_in_80_columns(run_dir, tmp_path):
+    mmkit = Path(sys.executable).with_name("mmkit")
+    listed = run_in_terminal([mmkit, "ckpt", "list", "run"], tmp_path)
+    assert (listed.code, "\x1b[1mcheckpoint" in listed.raw) == (0, True)
+    assert [line.split()[0] for line in listed.screen.splitlines()] == ["checkpoint", "step-000003", "step-000002", "step-000001"]
+    verified = run_in_terminal([mmkit, "ckpt", "verify", "run"], tmp_path)
+    assert (verified.code, verified.screen.count(": good")) == (0, 3)
+    inspected = run_in_terminal([mmkit, "inspect", "run/checkpoints/step-000001"], tmp_path)
+    assert (inspected.code, "\x1b[1mmembers" in inspected.raw, "step: 1" in inspected.screen) == (0, True, True)

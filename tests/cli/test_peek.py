@@ -81,4 +81,5 @@ def test_an_unknown_experiment_is_told_before_anything_heavy_is_imported(picture
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=pictures, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "False\n")
-    assert "there is no experiment 'pictuers'. Did you mean pictures?" in done.stderr
+    assert "there is no experiment 'pictuers'." in done.stderr
+    assert "Type +experiment=pictures" in done.stderr
