@@ -46,7 +46,7 @@ _KNOWN_VALUES = {
     "exp_manager.early_stopping_callback_params.mode": ("min", "max"),
 }
 # The shells expand what they are given: nothing with `$`, quotes, brackets or blanks.
-_SAFE = re.compile(r"[\w./@:=,+~-]+")
+_SAFE = re.compile(r"[\w./@:=,+~-]+", re.ASCII)
 
 
 def is_query(arguments: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mmkit.cli.documentation import arguments_of, introduction, readable_signature
 from mmkit.cli.list import take_part
@@ -152,9 +153,12 @@ def unknown(above: list[str], name: str, known: list[str]) -> UsageError:
 
 
 def _only_experiment(key: str) -> str:
-    names = [name for project in find_projects() for name in project.experiments()]
-    if len(names) == 1:
-        return names[0]
+    """The experiment that is meant if none is named: the one of the current directory, if it has one."""
+    projects = find_projects()
+    own = [name for project in projects if project.configs.is_relative_to(Path.cwd()) for name in project.experiments()]
+    if len(own) == 1:
+        return own[0]
+    names = [name for project in projects for name in project.experiments()]
     known = ", ".join(names) or "none"
     raise UsageError(f"What {key} is, an experiment decides. Type: mmkit docs {key} --experiment NAME. There are: {known}.")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from mmkit.cli.documentation import documentation_of, introduction, plain, readable_signature
 from mmkit.cli.options import EXPERIMENTS, config_folders, group_names, option_files, option_names
 from mmkit.cli.output import add_json, console, show_json, show_table
-from mmkit.cli.usage import description, first_sentence
+from mmkit.cli.usage import description, first_sentence, place_of
 from mmkit.conf.groups import GROUP_MODULES
 from mmkit.conf.index import entries
 from mmkit.conf.projects import find_projects, use
@@ -106,7 +105,7 @@ def experiments() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "project": os.path.relpath(project.configs.parent),
+            "project": place_of(project),
             "doc": description(path := project.configs / EXPERIMENTS / f"{name}.yaml"),
             "file": str(path),
         }

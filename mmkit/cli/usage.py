@@ -1,6 +1,5 @@
 """What bare ``mmkit_run`` prints: the experiments at hand, read from their files. Nothing is composed."""
 
-import os
 import re
 import shutil
 import sys
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 
+import mmkit
 from mmkit.conf.projects import Project
 
 
@@ -24,6 +24,8 @@ def print_usage(projects: Sequence[Project], width: int | None = None) -> None:
     """
     if width is None and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="replace")  # as output.prepare_streams, which comes with rich
     print("mmkit_run experiment=NAME [key=value ...]\n\nExperiments found")
     print("\n".join(experiment_lines(projects, width)) or _NONE)
     print("\nmmkit_run experiment=NAME --help   the configuration of one\nmmkit --help                      what else there is")
@@ -36,11 +38,21 @@ def experiment_lines(projects: Sequence[Project], width: int | None = None) -> l
     for project in projects:
         names = project.experiments()
         if names:
-            lines.append(f"  {os.path.relpath(project.configs.parent)}")
+            lines.append(f"  {place_of(project)}")
         for name in names:
             line = f"    {name:<{column}}  {description(project.configs / 'experiment' / f'{name}.yaml')}".rstrip()
             lines.append(line if width is None or len(line) <= width else _cut(line, width))
     return lines
+
+
+def place_of(project: Project) -> str:
+    """Where a project is: below the current directory, shipped with mmkit, or elsewhere."""
+    folder = project.configs.resolve().parent
+    for root, prefix in ((Path.cwd(), ""), (Path(mmkit.__file__).resolve().parents[1], "mmkit: ")):
+        if folder.is_relative_to(root):
+            inside = folder.relative_to(root)
+            return f"{prefix}{inside}" if inside.parts else f"{folder.name} (here)"
+    return str(folder)
 
 
 def description(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The preview of an experiment: valid YAML, resolved, with comments on what a reader would ask."""
 
 import io
+import re
 import subprocess
 import sys
 from enum import Enum
@@ -120,8 +121,6 @@ def test_a_terminal_gets_colours_and_the_same_text(composed, capsys, monkeypatch
     print_preview(composed)
     coloured = stream.getvalue()
     assert "\x1b[" in coloured
-    import re
-
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured).split() == plain.split()
 
 

@@ -1,5 +1,6 @@
 """What bare ``mmkit_run`` prints."""
 
+import os
 import subprocess
 import sys
 
@@ -42,6 +43,13 @@ def test_a_file_that_is_no_text_is_listed_without_a_description(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     assert description(path) == ""
     assert description(tmp_path / "absent.yaml") == ""
+
+
+def test_terminals_without_unicode_get_a_replacement(tmp_path):
+    code = "from mmkit.cli.usage import print_usage; from mmkit.conf.projects import find_projects; print_usage(find_projects())"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "flags, ?)" in done.stdout
 
 
 def test_nothing_heavy_is_imported():
