@@ -103,7 +103,9 @@ def _walk(statements: Sequence[ast.stmt], package: str, when: tuple[Condition, .
                     if item.optional_vars is not None:
                         yield from _unknown(item.optional_vars, node.lineno, when)
                 yield from _walk(node.body, package, when)
-            case ast.For() | ast.While() | ast.Match():
+            case ast.For() | ast.AsyncFor() | ast.While() | ast.Match() | ast.TryStar() | ast.AsyncWith():
+                yield from _unknown(node, node.lineno, when)
+            case _ if type(node).__name__ == "TypeAlias":  # `type X = ...`, from Python 3.12
                 yield from _unknown(node, node.lineno, when)
             case ast.Expr():
                 yield from _walrus(node, when)

@@ -14,7 +14,7 @@ from mmkit.conf.reading.values import EnumMember, canonical_path, definition_of,
 
 # Classes of the standard library that are known here, so that their files need not be read.
 GENERIC, PROTOCOL, NAMED_TUPLE, ABC = "typing.Generic", "typing.Protocol", "typing.NamedTuple", "abc.ABC"
-_KNOWN = {GENERIC: GENERIC, PROTOCOL: PROTOCOL, NAMED_TUPLE: NAMED_TUPLE, ABC: ABC}
+_KNOWN = {GENERIC: GENERIC, PROTOCOL: PROTOCOL, NAMED_TUPLE: NAMED_TUPLE, ABC: ABC, "abc.ABCMeta": "abc.ABCMeta"}
 _KNOWN |= {f"typing_extensions.{each.rpartition('.')[2]}": each for each in (GENERIC, PROTOCOL, NAMED_TUPLE)}
 _KNOWN |= {f"enum.{name}": f"enum.{name}" for name in ("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag")}
 _KNOWN |= {f"pathlib.{name}": f"pathlib.{name}" for name in ("Path", "PosixPath", "WindowsPath")}

@@ -93,6 +93,14 @@ def test_a_class_without_constructor_takes_nothing(write: Write) -> None:
     assert read_signature("empty.Thing").parameters == ()
 
 
+def test_a_metaclass_that_leaves_the_making_of_instances_alone_passes(write: Write) -> None:
+    write(
+        "made.py",
+        "from abc import ABCMeta\nclass Meta(ABCMeta): ...\nclass Thing(metaclass=Meta):\n    def __init__(self, x): ...",
+    )
+    assert [each.name for each in read_signature("made.Thing").parameters] == ["x"]
+
+
 def test_where_it_is_defined_and_which_files_say_so(write: Write) -> None:
     init = write("pack/__init__.py", "from .derived import Derived")
     derived = write("pack/derived.py", "from .base import Base\n\n\nclass Derived(Base): ...")
