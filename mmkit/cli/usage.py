@@ -28,7 +28,7 @@ def print_usage(projects: Sequence[Project], width: int | None = None) -> None:
         reconfigure(errors="replace")  # as output.prepare_streams, which comes with rich
     print("mmkit_run experiment=NAME [key=value ...]\n\nExperiments found")
     print("\n".join(experiment_lines(projects, width)) or _NONE)
-    print("\nmmkit_run experiment=NAME --help   the configuration of one\nmmkit --help                      what else there is")
+    print(f"\n{'mmkit_run experiment=NAME --help':<34}the configuration of one\n{'mmkit --help':<34}what else there is")
 
 
 def experiment_lines(projects: Sequence[Project], width: int | None = None) -> list[str]:
