@@ -84,7 +84,7 @@ def compose(
     Args:
         config_name: The primary config, e.g. ``base_config``.
         overrides: As typed, e.g. ``+experiment=emoji_clip``.
-        search_path: Where configs are looked for besides the store, as ``file://`` or ``pkg://`` entries; the latter are imported.
+        search_path: Where configs are looked for besides the store, as ``file://`` or ``pkg://`` entries; these are imported.
         config_dir: A folder that is looked into besides, as with ``--config-dir``.
         run_mode: ``MULTIRUN`` lets overrides be sweeps, which are left out, and group choices be missing.
 

@@ -140,7 +140,9 @@ def check_job(request: Request, job: Job, only_composing: bool = False) -> Diagn
     """Compose one configuration, and look into it."""
     found = diagnose(request)
     if found.composed is not None and not only_composing:
-        found.mistakes += check_composed(found.composed, found.origins, job, found.broken)
+        refused = {mistake.key.partition("=")[0].lstrip("+") for mistake in found.mistakes}
+        looked_at = check_composed(found.composed, found.origins, job, found.broken)
+        found.mistakes += [mistake for mistake in looked_at if mistake.code != "MM302" or mistake.key not in refused]
     found.mistakes = distinct(found.mistakes)
     return found
 

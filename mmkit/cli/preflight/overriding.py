@@ -48,7 +48,8 @@ class Overriding:
         line, key = str(override.input_line), override.key_or_group
         if override.package is not None or "/" in key:
             return self._unknown_group(override)
-        if "Could not append to config" in str(error):
+        is_there = value_at(self.cfg, key) is not None
+        if override.is_add() and is_there and not isinstance(override.value(), dict | list):
             return Mistake("MM204", line, f"{key} exists already; it is changed without the +.", line[1:])
         if override.is_delete():
             return self._not_deletable(override)
@@ -76,8 +77,10 @@ class Overriding:
 
     def _not_deletable(self, override: Override) -> Mistake:
         line, key = str(override.input_line), override.key_or_group
-        if value_at(self.cfg, key) is not None:
+        if value_at(self.cfg, key) is not None and "=" in line:
             return Mistake("MM203", line, "it has another value, and is not deleted.", f"~{key}")
+        if value_at(self.cfg, key) is not None:
+            return Mistake("MM203", line, "Hydra does not delete what is null, or an argument of a component. Give it a value.")
         meant = closest_key(self.cfg, key)
         return Mistake("MM203", line, f"there is no key {key!r} to delete.", f"~{meant}" if meant else "")
 
