@@ -33,8 +33,8 @@ def plan(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: Its configuration is wrong, or parts of it do not fit together.
     """
-    composed = _composed([f"+experiment={arguments.experiment}", *arguments.overrides])
-    with composed.resolving() as cfg:
+    typed = [f"+experiment={arguments.experiment}", *arguments.overrides]
+    with composed(typed).resolving() as cfg:
         show_plan(cfg, arguments.shape, arguments.data, arguments.json)
 
 
@@ -56,8 +56,8 @@ def show_plan(cfg: "DictConfig", shapes: Sequence[str] = (), with_data: bool = F
         raise UsageError(f"{number} {'part does' if number == 1 else 'parts do'} not fit together; see above.")
 
 
-def _composed(typed: list[str]) -> Any:
-    """The configuration, checked as for a run."""
+def composed(typed: list[str]) -> Any:
+    """The configuration that the arguments of ``mmkit_run`` name, checked as for a run."""
     from mmkit.cli.composing import compose
     from mmkit.cli.launching import import_projects
     from mmkit.cli.preflight import check

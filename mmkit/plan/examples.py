@@ -50,7 +50,7 @@ class ExampleReader:
         except Exception as error:
             self.builder.findings.mismatch(key, f"{key}: {error.__cause__ or error}")
             return None
-        if not hasattr(cls, "example_spec"):
+        if getattr(cls, "example_spec", None) is None:
             return None
         try:
             arguments = {name: self._argument(value, f"{key}.{name}") for name, value in config.items() if name not in MARKS}

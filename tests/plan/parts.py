@@ -35,7 +35,7 @@ class Pictures(Dataset):
 class Unsaid(Pictures):
     """Does not say what its examples hold."""
 
-    example_spec: Any = property()  # hides that of pictures
+    example_spec: Any = None
 
 
 class Secretive(nn.Module):
