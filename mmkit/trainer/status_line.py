@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.live import Live
 from rich.text import Text
 
@@ -82,10 +82,9 @@ class StatusLine:
         self._status = status
         if self._live is None:
             before = sys.stdout, sys.stderr
-            self._live = Live(self, console=self.console, auto_refresh=False, transient=True)
+            self._live = _Display(self, console=self.console, auto_refresh=False, transient=True)
             self._live.start()  # puts its own streams in the place of these
             self._redirect_logging(before)
-        self._clear_what_was_wrapped()
         self._live.refresh()
 
     def close(self) -> None:
@@ -95,7 +94,6 @@ class StatusLine:
             for handler, stream in self._redirected:
                 handler.setStream(stream)
             self._redirected = []
-            self._clear_what_was_wrapped()
             live.stop()
             self._length = 0
 
@@ -105,7 +103,7 @@ class StatusLine:
             self._length, self._width = len(line), options.max_width
             yield line
 
-    def _clear_what_was_wrapped(self) -> None:
+    def clear_what_was_wrapped(self) -> None:
         """Go up to where the line begins: when a terminal becomes narrower, it wraps what is too long by then."""
         width = self.console.width
         if self._length and width < self._width and (rows_above := (self._length - 1) // width):
@@ -118,6 +116,16 @@ class StatusLine:
             for original, now in zip(before, (sys.stdout, sys.stderr), strict=True):
                 if handler.stream is original and now is not original:
                     self._redirected.append((handler, handler.setStream(now)))
+
+
+class _Display(Live):
+    """Rich goes up as many rows as it has drawn, which is too few once the terminal has wrapped them."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        line = self.get_renderable()
+        if isinstance(line, StatusLine):
+            line.clear_what_was_wrapped()
+        return super().process_renderables(renderables)
 
 
 def _stream_handlers() -> Iterator[logging.StreamHandler]:

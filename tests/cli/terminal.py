@@ -65,10 +65,12 @@ def run_in_terminal(
         while True:
             if time.monotonic() - began > seconds:
                 os.killpg(process.pid, signal.SIGKILL)
-            if resize and (width := resize(time.monotonic() - began)) != screen.columns:
-                screen.resize(width)
+            width = resize(time.monotonic() - began) if resize else columns
+            is_quiet = not select.select([parent], [], [], 0.02)[0]
+            if is_quiet and width != screen.columns:  # not amid output that is meant for the old width
                 _set_width(parent, width)
-            if not select.select([parent], [], [], 0.02)[0]:
+                screen.resize(width)
+            if is_quiet:
                 continue
             try:
                 text = decoder.decode(os.read(parent, 65536))

@@ -116,6 +116,15 @@ def test_nothing_is_left_over_when_the_terminal_is_resized(terminal, monkeypatch
     assert terminal.lines == ["before"]
 
 
+def test_what_is_printed_right_after_a_resize_stands_alone(terminal, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", terminal)
+    line = StatusLine(terminal.console)
+    line.draw(Status("epoch 3/10", 120, 500, "step ", FACTS))
+    terminal.resize(30)
+    print("printed")
+    assert terminal.lines == ["printed", "epoch 3/10 step 120/500"]
+
+
 def test_a_file_and_a_dumb_terminal_get_none(terminal, monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
