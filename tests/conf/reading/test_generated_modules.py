@@ -81,108 +81,31 @@ def register(name):
 
 KNOWN = {}
 """
+# fmt: off
 ANNOTATIONS = [
-    *("int", "float", "str", "bool", "bytes", "Any", "object", "list", "dict", "tuple", "List", "Dict", "Tuple", "Path", "Enum"),
-    *(
-        "Optional[int]",
-        "int | None",
-        "None | str",
-        "Union[int, str]",
-        "Union[str, None]",
-        "Optional[Union[int, str]]",
-        "float | str",
-    ),
-    *("list[int]", "List[str]", "dict[str, Any]", "Dict[int, list[float]]", "dict[Path, Optional[int]]", "list[Optional[str]]"),
-    *(
-        "tuple[int, int]",
-        "tuple[float, ...]",
-        "Tuple[int, str]",
-        "list[tuple[int, int]]",
-        "tuple[list[int], list[int]]",
-        "tuple[()]",
-    ),
-    *(
-        "List[int] | None",
-        "list[int] | None",
-        "UserId | None",
-        "Widget | None",
-        "Optional[Widget]",
-        "Optional[list[int]]",
-        "T | None",
-    ),
-    *(
-        "Literal['a', 'Missing']",
-        "Callable[[int], str]",
-        "Callable[..., Any] | None",
-        "Sequence[int]",
-        "type[int]",
-        "os.PathLike",
-    ),
-    *("Colour", "Optional[Colour]", "list[Colour]", "Widget", "T", "Alias", "UserId", "Annotated[int, 'Missing']", "set[int]"),
-    *(
-        "'int'",
-        "'Optional[Colour]'",
-        "list['Colour']",
-        "Optional['Widget']",
-        "typing.Optional[str]",
-        "typing.Any",
-        "Optional[Alias]",
-    ),
+    "int", "float", "str", "bool", "bytes", "Any", "object", "list", "dict", "tuple", "List", "Dict", "Tuple", "Path", "Enum",
+    "Optional[int]", "int | None", "None | str", "Union[int, str]", "Union[str, None]", "Optional[Union[int, str]]",
+    "float | str", "list[int]", "List[str]", "dict[str, Any]", "Dict[int, list[float]]", "dict[Path, Optional[int]]",
+    "list[Optional[str]]", "tuple[int, int]", "tuple[float, ...]", "Tuple[int, str]", "list[tuple[int, int]]",
+    "tuple[list[int], list[int]]", "tuple[()]", "List[int] | None", "list[int] | None", "UserId | None", "Widget | None",
+    "Optional[Widget]", "Optional[list[int]]", "T | None", "Literal['a', 'Missing']", "Callable[[int], str]",
+    "Callable[..., Any] | None", "Sequence[int]", "type[int]", "os.PathLike", "Colour", "Optional[Colour]", "list[Colour]",
+    "Widget", "T", "Alias", "UserId", "Annotated[int, 'Missing']", "set[int]", "'int'", "'Optional[Colour]'", "list['Colour']",
+    "Optional['Widget']", "typing.Optional[str]", "typing.Any", "Optional[Alias]",
 ]
-FAILING = [
-    "'Missing'",
-    "Optional['Missing']",
-    "'nowhere.Missing'",
-    "Sequence['Missing']",
-]  # typing gives up on all of the function
+# fmt: on
+# With one of these, typing gives up on all of a function's annotations.
+FAILING = ["'Missing'", "Optional['Missing']", "'nowhere.Missing'", "Sequence['Missing']"]
+# fmt: off
 VALUES = [
-    *(
-        "1",
-        "-2",
-        "0.5",
-        "1e-3",
-        "True",
-        "None",
-        "'text'",
-        "b'bytes'",
-        "(1, 2.0)",
-        "()",
-        "('a', None)",
-        "${'a'}".replace("$", "")[1:-1],
-    ),
-    *(
-        "NUMBER",
-        "RATIO",
-        "NAMES",
-        "NUMBER * 2 + 1",
-        "-NUMBER",
-        "f'{NUMBER} of {RATIO:.2f}'",
-        "NAMES[0]",
-        "math.pi",
-        "2**10",
-        "NAMES + ('c',)",
-    ),
-    *(
-        "Colour.RED",
-        "Colour.RED.value",
-        "Colour.BLUE.name",
-        "helper",
-        "Widget",
-        "Point(1)",
-        "Point(y=5, x=NUMBER)",
-        "float('inf')",
-    ),
-    *(
-        "'a' if NUMBER > 2 else 'b'",
-        "NUMBER == 3 and not None",
-        "'${somewhere}'",
-        "math.sqrt(NUMBER)",
-        "math.log(100)",
-        "len(NAMES)",
-        "os.sep",
-    ),
-    *("[1, [2, 3]]", "{'a': 1, 'b': [NUMBER]}", "[*NAMES, helper]", "{**{'a': Point(0)}}", "list(NAMES)", "dict(a=1)", "int"),
+    "1", "-2", "0.5", "1e-3", "True", "None", "'text'", "b'bytes'", "(1, 2.0)", "()", "('a', None)", "NUMBER", "RATIO", "NAMES",
+    "NUMBER * 2 + 1", "-NUMBER", "f'{NUMBER} of {RATIO:.2f}'", "NAMES[0]", "math.pi", "2**10", "NAMES + ('c',)", "Colour.RED",
+    "Colour.RED.value", "Colour.BLUE.name", "helper", "Widget", "Point(1)", "Point(y=5, x=NUMBER)", "float('inf')",
+    "'a' if NUMBER > 2 else 'b'", "NUMBER == 3 and not None", "'${somewhere}'", "math.sqrt(NUMBER)", "math.log(100)",
+    "len(NAMES)", "os.sep", "[1, [2, 3]]", "{'a': 1, 'b': [NUMBER]}", "[*NAMES, helper]", "{**{'a': Point(0)}}", "list(NAMES)",
+    "dict(a=1)", "int",
 ]
+# fmt: on
 KINDS = {kind: str(kind.name).lower() for kind in inspect._ParameterKind}
 _numbers = itertools.count()
 
@@ -219,12 +142,12 @@ def field_lists(draw: st.DrawFn) -> str:
     with_default = False
     for name in "abcd"[: draw(st.integers(0, 4))]:
         with_default = with_default or draw(st.booleans())
-        annotation, value = (
-            draw(st.sampled_from([*ANNOTATIONS, "InitVar[int]", "InitVar[Optional[Colour]]"])),
-            draw(st.sampled_from(VALUES)),
-        )
+        annotation, value = draw(st.sampled_from(ANNOTATIONS)), draw(st.sampled_from(VALUES))
         made = draw(st.sampled_from(["field(default_factory=lambda: {})", "field(default={}, repr=False)", "{}"]))
-        made = "field(default_factory=lambda: {})" if value[0] in "[{" or value[:4] in ("list", "dict") else made
+        if value[0] in "[{" or value[:4] in ("list", "dict"):
+            made = "field(default_factory=lambda: {})"  # Python refuses a list as a default
+        elif "factory" not in made and draw(st.integers(0, 5)) == 0:
+            annotation = f"InitVar[{annotation}]"
         lines.append(f"    {name}: {annotation}" + (f" = {made.replace('{}', value, 1)}" if with_default else ""))
         if draw(st.integers(0, 5)) == 0:
             lines.append(f"    hidden_{name}: int = field(default=1, init=False)")
@@ -304,19 +227,9 @@ class DataMore(Data):
 Renamed = other.Base
 """
     init = "from .base import plain, Named as Tuple3\nfrom .derived import *\nfrom . import derived as d\n"
-    names = [
-        "plain",
-        "Tuple3",
-        "Both",
-        "base.wrapped",
-        "base.doubtful",
-        "base.Base",
-        "base.Kept",
-        "base.New",
-        "base.Inner",
-        "base.Data",
-    ]
-    names += ["Own", "DataKept", "DataMore", "derived.Renamed", "d.Own", "base.Point", "base.Named"]
+    names = ["plain", "Tuple3", "Both", "Own", "DataKept", "DataMore", "derived.Renamed", "d.Own"]
+    in_base = ["wrapped", "doubtful", "Base", "Kept", "New", "Inner", "Data", "Point", "Named"]
+    names += [f"base.{each}" for each in in_base]
     return {"__init__": init, "base": base, "derived": derived}, names
 
 
