@@ -38,9 +38,9 @@ def job(cfg: DictConfig) -> float | None:
     try:
         import_packages()  # here too: a launcher may have started this job in a process of its own
         if cfg.dry_run:
-            from mmkit.cli.plan import show_plan
+            from mmkit.cli.plan import dry_run
 
-            return show_plan(cfg)
+            return dry_run(cfg, Path(HydraConfig.get().runtime.output_dir))
         from mmkit.cli.summary import print_summary  # imports torch: only once there is something to run
         from mmkit.experiment.run import run
 

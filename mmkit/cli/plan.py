@@ -1,7 +1,9 @@
 """``mmkit plan``: shapes, memory and operations of an experiment, and what in it does not fit, before data and GPU."""
 
 import argparse
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkit.cli.output import add_json, show_json, show_table
@@ -54,6 +56,20 @@ def show_plan(cfg: "DictConfig", shapes: Sequence[str] = (), with_data: bool = F
     if made.mismatches:
         number = len(made.mismatches)
         raise UsageError(f"{number} {'part does' if number == 1 else 'parts do'} not fit together; see above.")
+
+
+def dry_run(cfg: "DictConfig", run_dir: Path) -> None:
+    """Print the plan in place of a run; the run's directory, which Hydra has made, is removed if nothing is in it.
+
+    Raises:
+        UsageError: As for :func:`show_plan`.
+    """
+    try:
+        show_plan(cfg)
+    finally:
+        with contextlib.suppress(OSError):  # not empty: somebody's
+            for folder in (run_dir, run_dir.parent, run_dir.parent.parent):
+                folder.rmdir()
 
 
 def composed(typed: list[str]) -> Any:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmkit.cli.main import run
-from mmkit.cli.plan import count, show_plan, size
+from mmkit.cli.plan import count, dry_run, show_plan, size
 from mmkit.errors import UsageError
 from tests.plan.conftest import experiment  # noqa: F401  a fixture
 
@@ -40,6 +40,15 @@ def test_a_typo_is_told_before_anything_is_built(capsys):
     with pytest.raises(SystemExit, match="2"):
         run(["plan", "emoji_clap"])
     assert "emoji_clip" in capsys.readouterr().err
+
+
+def test_a_dry_run_leaves_no_directory_behind(experiment, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "outputs" / "kept").mkdir(parents=True)
+    run_dir = tmp_path / "outputs" / "small" / "now"
+    run_dir.mkdir(parents=True)
+    dry_run(experiment(), run_dir)
+    assert "memory at most" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["kept"]
 
 
 def test_numbers_are_short():
