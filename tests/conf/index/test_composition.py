@@ -45,8 +45,7 @@ def from_source(monkeypatch):
 @pytest.mark.usefixtures("everything_imported")
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_compose_to_the_same_from_source(experiment, from_source):
-    overrides = [f"+experiment={experiment}", "trainer/callbacks@trainer.callbacks.x=EarlyStopping", "+trainer.max_time=3"]
-    overrides[1] = f"+{overrides[1]}"
+    overrides = [f"+experiment={experiment}", "+trainer/callbacks@trainer.callbacks.x=EarlyStopping", "trainer.max_time=3"]
     places = search_path(overrides, find_projects(REPOSITORY))
     imported = compose(overrides=overrides, search_path=places)
     from_source()

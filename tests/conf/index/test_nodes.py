@@ -72,6 +72,7 @@ def test_configurations_are_equal_in_names_order_types_defaults_and_flags(regist
     assert imported == {key for key in IMPORTED if key[0] == group}
 
 
+# One argument for `**others` at most: hydra-zen puts several in the random order of a set.
 PARTS = """
 from dataclasses import dataclass
 from enum import Enum
@@ -88,7 +89,7 @@ class Spec:
     size: int = 1
 
 @external_store(group="g", name="preset", size=None, names=["a", {"b": (1, 2)}], folder="${hydra:runtime.output_dir}",
-                extra=3, nested={"x": [1]})
+                nested={"x": [1]})
 @external_store(group="g", name="partial", zen_partial=True, hydra_convert="all", hydra_recursive=False)
 @external_store(group="g", name="plain")
 class Part:
