@@ -31,7 +31,7 @@ def new(arguments: argparse.Namespace) -> None:
         out.print(f"{os.path.relpath(folder / path):<40} {about}".rstrip())
     out.print("\nNext", style="bold")
     out.print(f"  cd {folder}")
-    out.print(f"  {'mmkit_run experiment=first':<36} train it: half a minute, no download")
+    out.print(f"  {'mmkit_run experiment=first':<36} train it: less than a minute, no download")
     out.print(f"  {'mmkit_run experiment=first --help':<36} see its whole configuration")
 
 
