@@ -7,7 +7,7 @@ hydra-zen keeps the types that OmegaConf can check (``int``, ``Optional[str]``, 
 import ast
 import builtins
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmkit.conf.reading.classes import is_enum, is_path, mro
 from mmkit.conf.reading.decorators import dataclass_decorator
@@ -110,6 +110,7 @@ class _Reader:
     source: ModuleSource
     before: int | None
     is_text: bool
+    leaves_text: bool = False  # inside `InitVar`, which typing does not look into
 
     def form(self, node: ast.expr) -> Form:
         """The type; one that only importing would tell is kept as such, for a ``Union`` may not depend on it."""
@@ -139,6 +140,8 @@ class _Reader:
     def check(self, node: ast.AST) -> None:
         """Look whether all names that are text are defined, where what they stand for does not matter."""
         match node:
+            case ast.Constant(value=str()) if self.leaves_text:
+                return
             case ast.Constant(value=str(text)):
                 _Reader(self.source, None, True).check(_parsed(text, self.source))
             case ast.Subscript() if canonical_path(node.value, self.source, self.before) in _LITERAL:
@@ -150,6 +153,8 @@ class _Reader:
                     self.check(child)
 
     def _text(self, text: str) -> Form:
+        if self.leaves_text:
+            return Form("other", repr(text))
         return _Reader(self.source, None, True).form(_parsed(text, self.source))
 
     def _found(self, node: ast.Name) -> None:
@@ -225,7 +230,7 @@ class _Reader:
         if package in _TYPING and name == "Annotated":
             return self.form(inside[0])
         if package == "dataclasses" and name == "InitVar":
-            return self.form(node.slice)
+            return replace(self, leaves_text=True).form(node.slice)
         container = _CONTAINERS.get(f"typing.{name}") if package in _TYPING else None
         if container is None and isinstance(node.value, ast.Name) and node.value.id in _PLAIN_CONTAINERS:
             container = node.value.id if self._definition(node.value) is None else None
