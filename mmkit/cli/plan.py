@@ -123,7 +123,8 @@ def _state(trainable: int, parameters: int) -> str:
 
 def _facts(cfg: "DictConfig", made: "Plan") -> list[tuple[str, str]]:
     memory = made.memory
-    facts = [("batch", ", ".join(f"{name} {value}" for name, value in made.batch.items()))] if made.batch else []
+    entries = [f"{name} {value}" for name, value in made.batch.items()]
+    facts = [("batch" if index == 0 else "", entry) for index, entry in enumerate(entries)]
     if not made.rows:
         return facts
     precision = cfg.trainer.precision or "32-true"
