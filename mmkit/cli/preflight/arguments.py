@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -100,6 +101,7 @@ def _unknown_flag(argument: str, name: str, value: str) -> Mistake:
 _parser = OverridesParser.create()
 
 
+@lru_cache(maxsize=512)
 def parsed(override: str) -> Override | None:
     """One override as Hydra reads it; None if it cannot."""
     try:

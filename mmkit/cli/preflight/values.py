@@ -130,8 +130,8 @@ def unread(visit: Visit, cfg: DictConfig, origins: Origins, referenced: set[str]
     parent = visit.parent
     if not isinstance(parent, DictConfig) or "_target_" in parent or visit.key in referenced:
         return None
-    kind = OmegaConf.get_type(parent)
-    if kind is None or not dataclasses.is_dataclass(kind):
+    kind = parent._metadata.object_type
+    if kind is None or kind is dict or not dataclasses.is_dataclass(kind):
         return None
     fields = [field.name for field in dataclasses.fields(kind)]
     prefix, _, name = visit.key.rpartition(".")
