@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from mmkit.conf import MMKitConf
-from mmkit.conf.projects import import_from
+from mmkit.conf.projects import Project, import_from, use
 from mmkit.conf.run_version import RECORD
 from mmkit.errors import RefusedError, UsageError
 from mmkit.experiment.redaction import REDACTED
@@ -34,8 +34,11 @@ def register_saved(directory: Path, overrides: Sequence[str]) -> list[str]:
     """
     directory = directory.resolve()
     saved = saved_configuration(directory, overrides)
-    for folder in read_record(directory).get("import_roots", []):
+    record = read_record(directory)
+    for folder in record.get("import_roots", []):
         import_from(Path(folder))
+    for root, package in record.get("packages", []):
+        use(Project(Path(root), package))
     ConfigStore.instance().store(name=NAME, node=saved, provider="mmkit")
     own = [f"exp_manager.explicit_log_dir={directory}", "exp_manager.version=null", "resume_from_checkpoint=null"]
     return [*own, "exp_manager.resume_if_exists=true", *overrides]

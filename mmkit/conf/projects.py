@@ -67,12 +67,17 @@ def use(project: Project) -> None:
     import_from(project.root)
     if project not in _used:
         _used.append(project)
-        os.environ[PROJECTS_VARIABLE] = json.dumps([[str(used.root), used.package] for used in _used])
+        os.environ[PROJECTS_VARIABLE] = json.dumps(used_packages())
 
 
 def used_projects() -> list[Project]:
     """The projects that take part, in the order in which they joined."""
     return list(_used)
+
+
+def used_packages() -> list[list[str]]:
+    """Root and package of the projects that take part, as JSON takes them: what a run needs to be started again."""
+    return [[str(project.root), project.package] for project in _used]
 
 
 def import_packages() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from mmkit.conf.projects import imported_roots
+from mmkit.conf.projects import imported_roots, used_packages
 from mmkit.errors import StoppedError, UsageError, causes
 from mmkit.experiment.provenance import provenance
 from mmkit.experiment.ranks import is_rank_zero, local_rank
@@ -47,7 +47,9 @@ def opened(cfg: DictConfig, directory: Path, point: ResumePoint, overrides: Sequ
     try:
         if is_rank_zero():
             _write_configuration(cfg, directory, typed)
-            run_dir.tell(name=str(cfg.exp_manager.name), job_type=cfg.job_type, import_roots=imported_roots())
+            run_dir.tell(
+                name=str(cfg.exp_manager.name), job_type=cfg.job_type, import_roots=imported_roots(), packages=used_packages()
+            )
         if local_rank() == 0 or not cfg.exp_manager.log_local_rank_0_only:
             run_dir.open_log()
         yield run_dir
