@@ -90,7 +90,7 @@ def _check(typed: Sequence[str], config_name: str) -> Checked:
     entries = [*search_path(overrides, projects), *shipped_configs()]
     checked = Checked(arguments, mistakes, entries, good)
     if config_name == "base_config" and not _names_something(overrides) and not unknown:
-        checked.mistakes.append(no_experiment(known))
+        checked.mistakes.append(no_experiment(overrides, known))
         can_go_on = False
     if can_go_on:
         request = Request(config_name, overrides, [*entries, *places.entries], config_dir)

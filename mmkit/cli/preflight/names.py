@@ -25,7 +25,7 @@ def closest(name: str, options: Iterable[str], cutoff: float = 0.6, by_part: boo
     swapped = [text for text in known if sorted(text) == sorted(plain) and plain]
     if close := swapped or get_close_matches(plain, known, n=1, cutoff=cutoff):
         return known[close[0]]
-    for fits in (str.startswith, str.__contains__) if by_part and len(plain) > 2 else ():
+    for fits in (str.startswith, str.__contains__) if by_part and len(plain) > 1 else ():
         holding = [option for text, option in known.items() if fits(text, plain)]
         if len(holding) == 1:
             return holding[0]

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmkit.cli.preflight.arguments import parsed
 from mmkit.cli.preflight.mistakes import Mistake
-from mmkit.cli.preflight.names import closest, closest_key, value_at
+from mmkit.cli.preflight.names import closest, closest_key, similarity, value_at
 from mmkit.cli.preflight.signatures import takes
 from mmkit.cli.preflight.sources import Sources
 from mmkit.cli.preflight.types import explained, is_unknown_key
@@ -94,6 +94,8 @@ class Overriding:
         if parent and takes(value_at(self.cfg, parent), name):
             return Mistake("MM204", line, "the key is not there yet: it is added with a +.", f"+{line.lstrip('+')}")
         meant = closest_key(self.cfg, key)
+        if not parent and similarity(key, "experiment") > similarity(key, meant or ""):
+            meant = "experiment"
         if meant is None and parent and _is_open(value_at(self.cfg, parent)):
             return Mistake("MM204", line, "the key is not there yet: it is added with a +.", f"+{line.lstrip('+')}")
         return Mistake("MM203", line, what, f"{meant}={value}" if meant else "", "" if meant else self._what_there_is(key))

@@ -132,7 +132,11 @@ def _unknown_experiment(text: str, name: str, meant: str | None, known: Sequence
     return Mistake("MM106", text, what, text.replace(name, meant) if meant and name else "", "" if meant else f"{listed}{where}")
 
 
-def no_experiment(known: Sequence[str]) -> Mistake:
-    """Nothing says what to run."""
+def no_experiment(overrides: Sequence[str], known: Sequence[str]) -> Mistake:
+    """Nothing says what to run; perhaps a key was meant to."""
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if value and closest(key, ["experiment"], cutoff=0.8, by_part=False):
+            return Mistake("MM105", override, "no experiment is named.", f"+experiment={value}")
     suggestion = f"+experiment={known[0] if len(known) == 1 else 'NAME'}"
     return Mistake("MM105", suggestion, "no experiment is named.", suggestion, f"There are: {', '.join(known) or 'none here'}.")

@@ -42,8 +42,10 @@ def check_target(visit: Visit, origins: Origins) -> list[Mistake]:
     if not isinstance(node, DictConfig) or not is_open(node) or flag(node, "_target_") is None:
         return []
     target = _value(node, "_target_")
-    if not isinstance(target, str) or target == "???" or _is_as_registered(node, target):
+    if not isinstance(target, str) or target == "???":
         return []
+    if _is_as_registered(node, target):
+        return _text_for_numbers(visit, node, target, origins)
     found = look_up(target)
     if isinstance(found, NoSuchModule | NoSuchName):
         return [_unknown(visit.key, target, found, origins)]
@@ -52,7 +54,7 @@ def check_target(visit: Visit, origins: Origins) -> list[Mistake]:
     unknown = _unknown_arguments(visit, node, found, origins)
     meant = {name for mistake in unknown for name in names(found) if name in mistake.suggestion}
     not_given = [mistake for mistake in _not_given(visit, node, found, origins) if mistake.key.rpartition(".")[2] not in meant]
-    return [*unknown, *_wrong_types(visit, node, found, origins), *not_given]
+    return [*unknown, *_wrong_types(visit, node, found, origins), *_text_for_numbers(visit, node, target, origins), *not_given]
 
 
 def _is_as_registered(node: DictConfig, target: str) -> bool:
@@ -175,6 +177,30 @@ def _holder(kind: str) -> type:
     return make_dataclass(
         "Holder", [("value", {"int": int, "float": float, "bool": bool}[kind], {"int": 0, "float": 0.0, "bool": False}[kind])]
     )
+
+
+def _text_for_numbers(visit: Visit, node: DictConfig, target: str, origins: Origins) -> list[Mistake]:
+    """Text where the annotation is a union of numbers and tensors, such as ``float | Tensor``: a node takes anything."""
+    texts = {str(name): child._value() for name in node if isinstance(child := node._get_node(name), Node) and _is_text(child)}
+    found = look_up(target) if texts.keys() - set(_KEYWORDS) else None
+    mistakes = []
+    for parameter in found.parameters if isinstance(found, Signature) else ():
+        if parameter.name in texts and _is_number_or_tensor(parameter.annotation):
+            key = f"{visit.key}.{parameter.name}"
+            typed = origins.typed(key)
+            what = f"{texts[parameter.name]!r} is not a number."
+            mistakes.append(Mistake("MM301", typed or key, what, place="" if typed else origins.place(key)))
+    return mistakes
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node._value(), str) and not node._is_interpolation() and not node._is_missing()
+
+
+def _is_number_or_tensor(annotation: str) -> bool:
+    """Whether an annotation is a union of numbers and tensors, with or without None."""
+    members = {word.rpartition(".")[2] for word in re.findall(r"[\w.]+", annotation)} - {"Union", "Optional", "None"}
+    return len(members) > 1 and members <= {"int", "float", "complex", "bool", "Tensor"} and bool(members & {"int", "float"})
 
 
 def _not_given(visit: Visit, node: DictConfig, found: Signature, origins: Origins) -> list[Mistake]:

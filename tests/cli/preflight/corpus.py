@@ -131,6 +131,7 @@ _EXPERIMENTS = [
     alone("experiment-with-a-dash", "MM106", "+experiment=emoji_clip", "experiment=emoji-clip"),
     alone("experiment-as-a-file", "MM106", "+experiment=first", "experiment=first.yaml"),
     alone("experiment-unlike-any", "MM106", "", "experiment=qqqqqq"),
+    alone("misspelt-experiment-key", "MM105", "+experiment=first", "experimnt=first"),
     alone("experiment-of-a-sweep", "MM106", "+experiment=first,emoji_clip", "-m", "experiment=first,emoji_clpi"),
     typed(
         "search-path-package",
@@ -212,6 +213,8 @@ _KEYS = [
 ]
 _VALUES = [
     typed("text-for-an-integer", "MM301", "", "trainer.max_epochs=abc"),
+    typed("text-for-a-number-or-tensor", "MM301", "", "task.optimizer.lr=fast"),
+    written("text-for-a-number-or-tensor-in-a-file", "MM301", "", "{lr: 0.05}", "{lr: quick}"),
     typed("exponent-for-an-integer", "MM301", "trainer.max_epochs=1000", "trainer.max_epochs=1e3"),
     typed("fraction-for-an-integer", "MM301", "trainer.max_epochs=2", "trainer.max_epochs=1.5"),
     typed("none", "MM301", "seed=null", "seed=None"),
