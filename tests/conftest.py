@@ -1,6 +1,7 @@
-"""What every test relies on: one thread, and global registries as they were."""
+"""What every test relies on: one thread, and global registries and the environment as they were."""
 
 import copy
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,8 @@ from hydra_zen import get_target
 from hypothesis import HealthCheck, settings
 
 from mmkit.conf import GROUP_MODULES, external_store
+from mmkit.conf.projects import PROJECTS_VARIABLE
+from mmkit.conf.run_version import VERSION_VARIABLE
 from mmkit.datasets.core import Modalities
 
 
@@ -27,6 +30,14 @@ def clean_modalities() -> Iterator[None]:
     yield
     vars(Modalities).clear()
     vars(Modalities).update(before)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Undo what a run tells the processes that it starts: another test's would join it."""
+    yield
+    for name in (VERSION_VARIABLE, PROJECTS_VARIABLE):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

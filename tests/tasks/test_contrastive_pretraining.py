@@ -171,7 +171,7 @@ def test_auxiliary_tasks_never_train_or_log_training_during_validation(trainer):
 
 
 def test_auxiliary_loss_trains_the_shared_encoder(trainer):
-    spec = {"norm": {"modality": "rgb", "task": functools.partial(AuxiliaryNorm), "loss_weight": 0.1}}
+    spec = {"norm": {"modality": "rgb", "task": functools.partial(AuxiliaryNorm), "loss_weight": 2.0}}
     task = make_task(auxiliary_tasks=spec)
     before = task.model.encoders["rgb"].linear.weight.square().sum().item()
     trainer().fit(task, loader())

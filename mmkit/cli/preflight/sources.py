@@ -122,7 +122,8 @@ class Sources(ConfigRepository):
     def options(self, group: str) -> list[str]:
         """The options of a group. Hydra's own listing would make the configuration of every one."""
         found = {entry.name for entry in index.entries(group)}
-        for source in self._folders():
+        hydras_own = [source for source in self.sources if source.path == "hydra.conf"] if group.startswith("hydra") else []
+        for source in [*self._folders(), *hydras_own]:
             if source.is_group(group):
                 found |= set(source.list(group, ObjectType.CONFIG))
         return sorted(found | set(_registered(group)))

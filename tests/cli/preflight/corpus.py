@@ -156,7 +156,7 @@ _OPTIONS = [
         "option-of-the-project", "MM201", "modules/encoders@task.encoders.rgb=Linear", "modules/encoders@task.encoders.rgb=Linera"
     ),
     typed("option-of-shipped-configs", "MM201", "+trainer=bf16", "+trainer=bf61"),
-    typed("option-of-hydra", "MM201", "hydra/launcher=submitit_local", "hydra/launcher=submitt_local"),
+    typed("option-of-hydra", "MM201", "hydra/job_logging=disabled", "hydra/job_logging=disabeld"),
     typed("group", "MM202", "modules/optimizers@task.optimizer=SGD", "modules/optimizer@task.optimizer=SGD"),
     typed(
         "group-and-plus",

@@ -28,7 +28,7 @@ COMMON = [
     ("+width=8", "task.loss.l2_normalize=${test_after_fit}", "exp_manager.name=w${width}"),
     ("exp_manager.exp_dir=${oc.env:HOME}/runs", "exp_manager.version=${oc.env:NOT_SET_ANYWHERE,none}"),
     ("-m", "seed=1,2", "hydra/launcher=basic"),
-    ("--multirun", "task.optimizer.lr=choice(0.1,0.2)", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"),
+    ("--multirun", "task.optimizer.lr=choice(0.1,0.2)", "hydra/launcher=basic", "hydra.sweep.subdir=x${hydra.job.num}"),
     ("torch_compile_kwargs.disable=false", "torch_compile_kwargs.mode=max-autotune", "test_after_fit=false", "job_type=train"),
 ]
 NEEDED = {
