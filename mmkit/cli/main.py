@@ -1,12 +1,12 @@
 """``mmkit``: the commands that are not runs."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 import mmkit
+from mmkit.cli.streams import answering
 from mmkit.errors import MMKitError
 
 
@@ -27,21 +27,14 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``mmkit``; exits with 0, or 2 for wrong usage, 3 for refused data, 130 after Ctrl-C."""
-    from mmkit.cli.output import prepare_streams  # imports rich, which not every caller of run() needs
-
-    prepare_streams()
-    try:
+    with answering():
         code = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `mmkit runs ls | head`: who reads has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tells of it once more
-        code = 0
     raise SystemExit(code)
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser(argv).parse_args(argv)
+    arguments = _parsed(argv)
     try:
         arguments.run(arguments)
     except MMKitError as error:
@@ -51,6 +44,18 @@ def run(argv: Sequence[str]) -> int:
         print("\nmmkit: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; overrides may stand behind options, too, where argparse does not look for them."""
+    parser = _parser(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    overrides = [argument for argument in rest if "=" in argument and not argument.startswith("-")]
+    if len(overrides) < len(rest) or (rest and not hasattr(arguments, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides = [*arguments.overrides, *overrides]
+    return arguments
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -10,13 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 
-def prepare_streams() -> None:
-    """Print a replacement for what the terminal's encoding lacks, instead of ending in a ``UnicodeEncodeError``."""
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="replace")
-
-
 def console(stream: TextIO | None = None) -> Console:
     """A console that colours on a terminal only, not with ``NO_COLOR``, and never breaks a line that is no table's."""
     return Console(file=stream or sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)

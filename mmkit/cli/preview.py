@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmkit.cli.composing import Composed
 from mmkit.cli.options import folders_of, option_names
-from mmkit.cli.output import console, prepare_streams
+from mmkit.cli.output import console
 from mmkit.cli.usage import print_usage
 from mmkit.cli.yaml_text import flow, scalar
 from mmkit.conf.projects import Project
@@ -19,7 +19,6 @@ _FILLED = {f"dataloader.{split}.dataset": f"filled from datasets.{split}" for sp
 
 def print_preview(composed: Composed) -> None:
     """Print a composed configuration as YAML; all that is no configuration stands in comments."""
-    prepare_streams()
     with composed.resolving() as cfg:
         body = "\n".join(lines_of(cfg))
     text = f"{body}\n\n{chr(10).join(options_in_use(composed))}"

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmkit.cli.streams import answering, prepare_streams
+
 
 if TYPE_CHECKING:
     from mmkit.cli.preflight import Mistake
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of ``mmkit_run``."""
+    prepare_streams()
     typed = sys.argv[1:]
     if typed[:1] in (["-sc"], ["--shell-completion"]):
         _complete(typed)
@@ -35,7 +38,8 @@ def _check_and_go_on(typed: Sequence[str]) -> None:
     if checked.composed is not None:
         from mmkit.cli.preview import print_preview
 
-        print_preview(checked.composed)
+        with answering():
+            print_preview(checked.composed)
         return
     from mmkit.cli.launching import start
 
@@ -65,7 +69,8 @@ def _show_usage() -> None:
     from mmkit.cli.usage import print_usage
     from mmkit.conf.projects import find_projects
 
-    print_usage(find_projects())
+    with answering():
+        print_usage(find_projects())
     raise SystemExit(2)
 
 
@@ -73,7 +78,8 @@ def _show_help() -> None:
     from mmkit.cli.preview import print_help
     from mmkit.conf.projects import find_projects
 
-    print_help(find_projects())
+    with answering():
+        print_help(find_projects())
 
 
 def refuse(mistakes: "Sequence[Mistake]") -> None:

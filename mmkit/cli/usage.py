@@ -24,8 +24,6 @@ def print_usage(projects: Sequence[Project], width: int | None = None) -> None:
     """
     if width is None and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-    if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        reconfigure(errors="replace")  # as output.prepare_streams, which comes with rich
     print("mmkit_run experiment=NAME [key=value ...]\n\nExperiments found")
     print("\n".join(experiment_lines(projects, width)) or _NONE)
     print(f"\n{'mmkit_run experiment=NAME --help':<34}the configuration of one\n{'mmkit --help':<34}what else there is")

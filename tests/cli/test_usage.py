@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from mmkit.cli.usage import description, print_usage
 from mmkit.conf.projects import find_projects
+
+
+RUN = "from mmkit.cli.run import main; main()"
 
 
 def test_experiments_are_listed_by_project_with_what_they_say_about_themselves(tmp_path, capsys, monkeypatch):
@@ -45,11 +50,20 @@ def test_a_file_that_is_no_text_is_listed_without_a_description(tmp_path):
     assert description(tmp_path / "absent.yaml") == ""
 
 
-def test_terminals_without_unicode_get_a_replacement(tmp_path):
-    code = "from mmkit.cli.usage import print_usage; from mmkit.conf.projects import find_projects; print_usage(find_projects())"
+def test_terminals_without_unicode_get_a_replacement():
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert "flags, ?)" in done.stdout
+    done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, env=environment)
+    assert "flags, ?)" in done.stdout, done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["experiment=emoji_clip", "--help"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(arguments):
+    running = subprocess.Popen([sys.executable, "-c", RUN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    running.stdout.close()
+    _, errors = running.communicate()
+    assert errors == ""
 
 
 def test_nothing_heavy_is_imported():
