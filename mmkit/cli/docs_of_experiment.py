@@ -5,8 +5,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mmkit.cli.composing import compose
-from mmkit.cli.docs import KeyDoc, described, of_base, unknown
 from mmkit.cli.documentation import arguments_of, documentation_of, introduction, readable_signature
+from mmkit.cli.key_docs import KeyDoc, described, of_base, unknown
 from mmkit.cli.shipped import shipped_configs
 from mmkit.cli.usage import first_sentence
 from mmkit.cli.yaml_text import flow

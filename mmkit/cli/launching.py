@@ -1,6 +1,5 @@
 """Hand a checked command line to Hydra."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ import mmkit.conf.base  # noqa: F401  registers base_config
 from mmkit.cli.job import State, job
 from mmkit.cli.preflight.checking import SHOWING, UNCHECKED, Checked, check_jobs
 from mmkit.cli.preflight.diagnosing import Request
-from mmkit.cli.preflight.imports import failed_import
+from mmkit.cli.preflight.imports import import_projects
+from mmkit.cli.preflight.mistakes import refuse
 from mmkit.cli.preflight.sweeps import Job
-from mmkit.cli.run import refuse
-from mmkit.conf.projects import import_from, import_packages
+from mmkit.conf.projects import import_from
 from mmkit.errors import MMKitError, UsageError
 
 
@@ -70,13 +69,3 @@ def search_path_of(entries: Sequence[str]) -> type[SearchPathPlugin]:
                 search_path.append(provider="mmkit", path=entry)
 
     return ProjectSearchPath
-
-
-def import_projects() -> None:
-    """Import the projects that take part, for what they do besides registering; exit with their own error if they raise."""
-    try:
-        import_packages()
-    except Exception as error:  # whatever a user's module raises
-        if os.environ.get("MMKIT_TRACE"):
-            raise
-        refuse([failed_import(error)])

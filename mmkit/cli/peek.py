@@ -70,8 +70,8 @@ def _peek(cfg: Any, arguments: argparse.Namespace) -> None:
 
 def _composed(typed: Sequence[str]) -> "Composed":
     """The configuration as ``mmkit_run --help`` composes it: what has nothing to do with the data may be missing or wrong."""
-    from mmkit.cli.launching import import_projects
     from mmkit.cli.preflight import check
+    from mmkit.cli.preflight.imports import import_projects
 
     checked = check([*typed, "--help"])
     if checked.mistakes or checked.composed is None:

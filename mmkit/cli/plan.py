@@ -75,9 +75,9 @@ def dry_run(cfg: "DictConfig", run_dir: Path) -> None:
 def composed(typed: list[str]) -> Any:
     """The configuration that the arguments of ``mmkit_run`` name, checked as for a run."""
     from mmkit.cli.composing import compose
-    from mmkit.cli.launching import import_projects
     from mmkit.cli.preflight import check
-    from mmkit.cli.run import refuse
+    from mmkit.cli.preflight.imports import import_projects
+    from mmkit.cli.preflight.mistakes import refuse
 
     checked = check(typed)
     refuse(checked.mistakes)

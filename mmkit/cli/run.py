@@ -1,16 +1,10 @@
 """``mmkit_run``: check an experiment, then run it, or show it. Each branch imports what it needs, so that each answers fast."""
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mmkit.cli.streams import answering, prepare_streams
-
-
-if TYPE_CHECKING:
-    from mmkit.cli.preflight import Mistake
 
 
 def main() -> None:
@@ -31,7 +25,7 @@ def main() -> None:
 
 def _check_and_go_on(typed: Sequence[str]) -> None:
     gc.disable()  # importing and composing make little garbage, and looking for it takes a tenth of the time
-    from mmkit.cli.preflight import check
+    from mmkit.cli.preflight import check, refuse
 
     checked = check(typed)
     refuse(checked.mistakes)
@@ -80,15 +74,3 @@ def _show_help() -> None:
 
     with answering():
         print_help(find_projects())
-
-
-def refuse(mistakes: "Sequence[Mistake]") -> None:
-    """End with all mistakes, told by the first rank; do nothing if there are none."""
-    if not mistakes:
-        return
-    from mmkit.cli.preflight import told
-
-    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-    if rank == "0":
-        print(told(mistakes), file=sys.stderr)
-    raise SystemExit(2)

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from mmkit.cli.composing import compose
-from mmkit.cli.docs import of_base
 from mmkit.cli.documentation import documentation_of, introduction
+from mmkit.cli.key_docs import of_base
 from mmkit.cli.main import run
 from mmkit.conf.index import signature
 from mmkit.conf.projects import find_projects, search_path

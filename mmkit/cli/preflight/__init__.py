@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from mmkit.cli.preflight.checking import Checked, check
-from mmkit.cli.preflight.mistakes import CODES, Mistake, told
+from mmkit.cli.preflight.mistakes import CODES, Mistake, refuse, told
 
 
-__all__ = ["CODES", "Checked", "Mistake", "answer", "check", "told"]
+__all__ = ["CODES", "Checked", "Mistake", "answer", "check", "refuse", "told"]
 
 
 def answer(typed: Sequence[str]) -> tuple[int, str]:

@@ -1,12 +1,23 @@
-"""A project's module that raises when it is imported."""
+"""The import of projects when a run starts, and what is told if one of their modules raises."""
 
 import linecache
+import os
 import traceback
 
-from mmkit.cli.preflight.mistakes import Mistake, place_of
+from mmkit.cli.preflight.mistakes import Mistake, place_of, refuse
 from mmkit.cli.preflight.targets import install
-from mmkit.conf.projects import used_projects
+from mmkit.conf.projects import import_packages, used_projects
 from mmkit.extras import MissingExtraError
+
+
+def import_projects() -> None:
+    """Import the projects that take part, for what they do besides registering; exit with their own error if they raise."""
+    try:
+        import_packages()
+    except Exception as error:  # whatever a user's module raises
+        if os.environ.get("MMKIT_TRACE"):
+            raise
+        refuse([failed_import(error)])
 
 
 def failed_import(error: Exception) -> Mistake:

@@ -1,6 +1,7 @@
 """A mistake in what was typed or written, and how it is told."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,3 +98,13 @@ def told(mistakes: Sequence[Mistake], program: str = "mmkit_run") -> str:
 def distinct(mistakes: Sequence[Mistake]) -> list[Mistake]:
     """Mistakes in their order, each once, and only the first about the same place and key."""
     return list({(mistake.job, mistake.place, mistake.key): mistake for mistake in reversed(mistakes)}.values())[::-1]
+
+
+def refuse(mistakes: Sequence[Mistake]) -> None:
+    """End with all mistakes, told by the first rank; do nothing if there are none."""
+    if not mistakes:
+        return
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
+    if rank == "0":
+        print(told(mistakes), file=sys.stderr)
+    raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""Layers that any model can use; importing this package fills the config group ``modules/layers``, with torch's own, too."""
+"""Layers that any model can use, and every module of torch under its own name (config group ``modules/layers``)."""
 
 import mmkit.modules.layers.torch_modules  # noqa: F401
 from mmkit.modules.layers.attention import Attention

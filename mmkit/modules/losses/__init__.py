@@ -1,4 +1,4 @@
-"""Losses (config group ``modules/losses``): contrastive ones, and every loss of torch under its own name."""
+"""Losses: contrastive ones, and every loss of torch under its own name (config group ``modules/losses``)."""
 
 from mmkit.conf.store import register_table
 from mmkit.modules.losses.contrastive import ContrastiveLoss

@@ -1,4 +1,4 @@
-"""Metrics (config group ``modules/metrics``)."""
+"""Metrics: recall of retrieval, and accuracy among the first k (config group ``modules/metrics``)."""
 
 from mmkit.modules.metrics.retrieval import (
     RetrievalRanks,
