@@ -99,8 +99,16 @@ def _facts(entry: Entry) -> dict[str, Any]:
     if found is not None:
         doc = introduction(documentation_of(found))
         facts |= {"doc": doc, "parameters": _parameters(found, entry), "defined": f"{found.file}:{found.line}"}
-    place = entry.package or _PLACES.get(entry.group, "KEY")
+    place = entry.package or _place(entry.group, facts["parameters"])
     return facts | _examples(entry.group, entry.name, place, facts["parameters"])
+
+
+def _place(group: str, parameters: list[dict[str, Any]]) -> str:
+    """Where an option usually goes; an encoder to the modality that it reads by default."""
+    modality = next((each["default"] for each in parameters if each["name"] == "modality"), None)
+    if group == "modules/encoders" and modality in ("rgb", "text", "audio"):
+        return f"task.encoders.{modality}"
+    return _PLACES.get(group, "KEY")
 
 
 def _facts_of_file(group: str, name: str, path: Path) -> dict[str, Any]:
