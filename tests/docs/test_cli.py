@@ -17,7 +17,7 @@ OTHER_EVERY_TIME = [
     (re.compile(r"^ *(code|mmkit|versions|machine)\b.*\n", re.MULTILINE), ""),
     (re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\w{4}"), "VERSION"),
     (re.compile(r"\b[0-9a-f]{8,10}\b"), "DIGEST"),
-    (re.compile(r"\d[\d.,:]*( min)?( \d+)?"), "N"),
+    (re.compile(r"\d[\d.,:]*( (s|min|h)\b)?( \d+ s\b)?"), "N"),
     (re.compile(r"[ \u2014-]+"), " "),
 ]
 
