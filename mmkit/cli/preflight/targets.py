@@ -1,7 +1,6 @@
 """Components of a composed configuration: whether they exist, and whether they take what they are given."""
 
 import dataclasses
-import importlib.metadata
 import re
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
@@ -227,12 +226,3 @@ def _is_required(parameter: Parameter) -> bool:
 
 def _short(target: str) -> str:
     return target.rpartition(".")[2]
-
-
-def is_installed(distribution: str) -> bool:
-    """Whether a distribution is installed."""
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

@@ -7,10 +7,9 @@ import pytest
 from mmkit.cli.main import run
 from mmkit.cli.plan import count, dry_run, show_plan, size
 from mmkit.errors import UsageError
-from tests.plan.conftest import experiment  # noqa: F401  a fixture
 
 
-def test_the_plan_is_a_table_and_sums(experiment, capsys):  # noqa: F811
+def test_the_plan_is_a_table_and_sums(experiment, capsys):
     show_plan(experiment())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["component", "parameters", "output", "forward"]
@@ -19,7 +18,7 @@ def test_the_plan_is_a_table_and_sums(experiment, capsys):  # noqa: F811
     assert max(len(line) for line in lines) <= 80
 
 
-def test_mismatches_are_printed_and_end_with_exit_code_2(experiment, capsys):  # noqa: F811
+def test_mismatches_are_printed_and_end_with_exit_code_2(experiment, capsys):
     with pytest.raises(UsageError, match="1 part does not fit together; see above") as raised:
         show_plan(experiment({"task.heads.text.in_dim": 32}))
     assert raised.value.exit_code == 2
@@ -28,7 +27,7 @@ def test_mismatches_are_printed_and_end_with_exit_code_2(experiment, capsys):  #
     assert "memory at most" not in out
 
 
-def test_json_is_one_document(experiment, capsys):  # noqa: F811
+def test_json_is_one_document(experiment, capsys):
     show_plan(experiment(), as_json=True)
     plan = json.loads(capsys.readouterr().out)
     parts = ("parameters", "gradients", "optimizer", "average", "activations")
@@ -42,7 +41,7 @@ def test_a_typo_is_told_before_anything_is_built(capsys):
     assert "emoji_clip" in capsys.readouterr().err
 
 
-def test_a_dry_run_leaves_no_directory_behind(experiment, tmp_path, capsys):  # noqa: F811
+def test_a_dry_run_leaves_no_directory_behind(experiment, tmp_path, capsys):
     (tmp_path / "outputs" / "kept").mkdir(parents=True)
     run_dir = tmp_path / "outputs" / "small" / "now"
     run_dir.mkdir(parents=True)
