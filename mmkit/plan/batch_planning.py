@@ -134,11 +134,15 @@ class BatchPlanner:
     def _real_batch(self, examples: dict[str, Example | None]) -> dict[str, Any]:
         real = self.first_batch(self.stage)
         source = self.source(self.stage)
+        processed = (self.cfg.dataloader[self.stage].collate_fn or {}).get("batch_processors") or {}
         for name, value in merged(examples, self.builder).items():
-            if name in real and isinstance(value, Tensor) and tuple(real[name].shape[1:]) != tuple(value.shape):
+            found = real.get(name)
+            if name in processed or not isinstance(value, Tensor) or not isinstance(found, Tensor):
+                continue
+            if found.shape[1:] != value.shape:
                 self.builder.findings.mismatch(
                     source,
-                    f"{source}.example_spec says {tuple(value.shape)} for {name!r}; the data has {tuple(real[name].shape[1:])}.",
+                    f"{source}.example_spec says {tuple(value.shape)} for {name!r}; the data has {tuple(found.shape[1:])}.",
                 )
         self.guards.origins |= dict.fromkeys(real, source)
         return without_values(real, self.guards.step)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmkit.constants import EXAMPLE_IDS_KEY
 from mmkit.datasets.core import Example, Modalities
+from mmkit.errors import UsageError
 from mmkit.plan.batch_planning import BatchPlanner, plain, read_by
 from mmkit.plan.batches import IDS, merged, parsed_shape
 from mmkit.plan.building import Builder, Missing
@@ -82,8 +83,11 @@ def make_plan(cfg: DictConfig, shapes: Sequence[str] = (), with_data: bool = Fal
         with_data: Build the data sets, and plan with their first batch.
 
     Raises:
-        UsageError: A shape is written in another way, or an interpolation of the configuration does not resolve.
+        UsageError: A shape is written in another way, shapes and data are both given, or an interpolation of the
+            configuration does not resolve.
     """
+    if shapes and with_data:
+        raise UsageError("--shape and --data both say what a batch looks like. Give one of them.")
     return _Planning(cfg, shapes, with_data).plan()
 
 

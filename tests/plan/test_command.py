@@ -7,6 +7,7 @@ import pytest
 from mmkit.cli.main import run
 from mmkit.cli.plan import count, dry_run, show_plan, size
 from mmkit.errors import UsageError
+from mmkit.plan import make_plan
 
 
 def test_the_plan_is_a_table_and_sums(experiment, capsys):
@@ -25,6 +26,11 @@ def test_mismatches_are_printed_and_end_with_exit_code_2(experiment, capsys):
     out = capsys.readouterr().out
     assert "Does not fit\n  task.heads.text.in_dim=32 does not match task.encoders.text.width=24." in out
     assert "memory at most" not in out
+
+
+def test_shapes_and_data_are_not_both_taken(experiment):
+    with pytest.raises(UsageError, match="--shape and --data both say"):
+        make_plan(experiment(), ["rgb=3x8x8"], with_data=True)
 
 
 def test_json_is_one_document(experiment, capsys):
