@@ -9,10 +9,10 @@ def test_speed_is_that_of_the_last_seconds_without_pauses():
     pace = Pace()
     for now in range(100):  # two samples a second, then ten, with an hour of validation between
         pace.num_samples += 2 if now < 50 else 10
-        pace.mark(float(now) + 3600 * (now >= 50), now)
-        if now == 49:
-            pace.pause(49.0)
-            pace.go_on(3649.0)
+        pace.mark(float(now) + 3600 * (now >= 95), now)
+        if now == 94:  # within the seconds that count
+            pace.pause(94.0)
+            pace.go_on(3694.0)
     assert pace.samples_per_second() == 10
 
 
