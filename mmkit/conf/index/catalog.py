@@ -15,7 +15,6 @@ from mmkit.conf.projects import Project, use, used_projects
 
 
 _read: dict[str, Registrations] = {}
-_imported: set[str] = set()
 
 
 def add_package(package: str, root: str | Path) -> None:
@@ -75,15 +74,13 @@ def fill_unreadable(group: str) -> None:
     twice = len(names) > len(set(names))
     for root in roots:
         concerned = any(problem.group in (None, group) for problem in _registrations(root).problems)
-        if (twice or concerned) and root not in _imported:
-            _imported.add(root)
+        if twice or concerned:
             import_module(root)
 
 
 def forget() -> None:
     """Read everything anew: for programs that go on while sources change, such as tests."""
     _read.clear()
-    _imported.clear()
     forget_places()
     forget_signatures()
 

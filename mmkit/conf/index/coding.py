@@ -94,10 +94,6 @@ def decode_registrations(coded: Any) -> Registrations:
     raise Broken("registrations")
 
 
-def _are_text(values: list[Any]) -> bool:
-    return all(type(each) is str for each in values)
-
-
 def _entry(coded: Any) -> Entry:
     match coded:
         case [*simple, values, supplied] if len(simple) == len(_ENTRY):

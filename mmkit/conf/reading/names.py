@@ -155,18 +155,6 @@ def _lookup(source: ModuleSource, name: str, before: int | None) -> Definition |
     return None
 
 
-def exported(source: ModuleSource) -> list[str]:
-    """The names that ``from module import *`` brings.
-
-    Raises:
-        Unreadable: Only importing would tell.
-    """
-    from mmkit.conf.reading.values import module_all  # values follow names
-
-    names = module_all(source)
-    return [name for name in _names_in(source) if not name.startswith("_")] if names is None else names
-
-
 def _split(dotted: str) -> tuple[str, list[str]]:
     """The longest module that begins the path, and the names after it."""
     parts = dotted.split(".")

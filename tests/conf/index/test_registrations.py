@@ -135,8 +135,9 @@ def test_only_the_group_that_cannot_be_read_is_imported(project, write):
 
 def test_an_error_of_a_module_that_has_to_be_imported_is_its_own(project, write):
     write(parts="import no_such_package\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        index.entries("g")
+    for _ in range(2):  # the second time, too
+        with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+            index.entries("g")
 
 
 def test_a_module_that_is_not_python_says_so(project, write):
