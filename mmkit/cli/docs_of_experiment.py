@@ -4,13 +4,12 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from mmkit.cli.composing import compose
 from mmkit.cli.documentation import arguments_of, documentation_of, introduction, readable_signature
 from mmkit.cli.key_docs import KeyDoc, described, of_base, unknown
-from mmkit.cli.shipped import shipped_configs
+from mmkit.cli.preflight import compose_to_read
 from mmkit.cli.usage import first_sentence
 from mmkit.cli.yaml_text import flow
-from mmkit.conf.projects import find_projects, search_path
+from mmkit.conf.projects import find_projects
 from mmkit.conf.reading.errors import close_names
 from mmkit.errors import UsageError
 
@@ -21,15 +20,13 @@ def of_experiment(key: str, experiment: str) -> KeyDoc:
     Raises:
         UsageError: There is no such experiment or key.
     """
-    projects = find_projects()
-    known = [name for project in projects for name in project.experiments()]
-    if experiment not in known:
+    known = [name for project in find_projects() for name in project.experiments()]
+    if experiment not in known:  # `--experiment` was typed, not `+experiment=`, which the check would tell to type
         close = close_names(experiment, known)
         raise UsageError(
             f"There is no experiment {experiment!r}. {f'Did you mean {close[0]}?' if close else 'mmkit list --projects'}"
         )
-    arguments = [f"+experiment={experiment}"]
-    composed = compose("base_config", arguments, [*search_path(arguments, projects), *shipped_configs()])
+    composed = compose_to_read([f"+experiment={experiment}"])
     with composed.resolving() as cfg:
         found = _found(cfg, key)
         value = OmegaConf.select(cfg, key)

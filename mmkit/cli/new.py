@@ -49,7 +49,7 @@ def write_project(folder: Path) -> dict[Path, str]:
     """
     name = folder.name
     if reason := problem_of_name(name):
-        raise UsageError(f"{name!r} cannot name a project: {reason}. Try: mmkit new {folder.with_name(suggested_name(name))}")
+        raise UsageError(f"{name!r} cannot name a project: {reason}. Try: mmkit new {folder.parent / suggested_name(name)}")
     try:
         folder.mkdir(parents=True)
         return {path: _write(folder / path, text) for path, text in _files(name)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmkit.cli.output import add_json, console, show_json, show_table
-from mmkit.errors import UsageError
+from mmkit.errors import MMKitError, RefusedError, UsageError
 
 
 if TYPE_CHECKING:
@@ -70,14 +70,12 @@ def _peek(cfg: Any, arguments: argparse.Namespace) -> None:
 
 def _composed(typed: Sequence[str]) -> "Composed":
     """The configuration as ``mmkit_run --help`` composes it: what has nothing to do with the data may be missing or wrong."""
-    from mmkit.cli.preflight import check
+    from mmkit.cli.preflight import compose_to_read
     from mmkit.cli.preflight.imports import import_projects
 
-    checked = check([*typed, "--help"])
-    if checked.mistakes or checked.composed is None:
-        raise UsageError("\n".join(line for mistake in checked.mistakes for line in mistake.lines()))
+    composed = compose_to_read(typed)
     import_projects()
-    return checked.composed
+    return composed
 
 
 def _entries(node: Any) -> dict[str, Any]:
@@ -89,11 +87,18 @@ def _entries(node: Any) -> dict[str, Any]:
 
 def _built(entry: Any) -> Any:
     """The data set; of one that is encoded, what is inside: features tell a person nothing."""
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
+
+    from mmkit.cli.failure import explain, root_cause
 
     while isinstance(entry, Mapping) and entry.get("_target_") == _ENCODED:
         entry = entry["dataset"]
-    return instantiate(entry)
+    try:
+        return instantiate(entry)
+    except InstantiationException as error:
+        reason = root_cause(error)
+        raise (type(reason) if isinstance(reason, UsageError | RefusedError) else MMKitError)(explain(error)) from error
 
 
 def _seed(seed: int) -> None:

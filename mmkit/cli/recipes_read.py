@@ -64,8 +64,9 @@ def import_recipe(project: Project, module: str) -> bool:
     """Import a project's recipes; say it and return False if that fails: those of another project can still be used."""
     try:
         import_module(module)
-    except ImportError as error:
-        print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {error}", file=sys.stderr)
+    except Exception as error:  # whatever a project's own code raises
+        reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {reason}", file=sys.stderr)
         return False
     return True
 

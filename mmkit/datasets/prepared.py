@@ -23,13 +23,15 @@ def problem_of(folder: Path, version: int) -> str | None:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
+        made_by = manifest["version"]
+        sizes = {name: facts["bytes"] for name, facts in manifest["files"].items()}
     except FileNotFoundError:
         return "is not prepared"
-    except ValueError:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"has an unreadable manifest ({folder / MANIFEST})"
-    if manifest["version"] != version:
-        return f"was made by version {manifest['version']} of its recipe; this is version {version}"
-    for name, facts in manifest["files"].items():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != facts["bytes"]:
+    if made_by != version:
+        return f"was made by version {made_by} of its recipe; this is version {version}"
+    for name, size in sizes.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != size:
             return f"is damaged ({folder / name} is missing or has another size)"
     return None

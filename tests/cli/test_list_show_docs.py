@@ -212,3 +212,13 @@ def test_nothing_heavy_is_imported(typed):
     code = "import sys; from mmkit.cli.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, *typed], capture_output=True, text=True, check=True)
     assert not {"torch", "lightning", "hydra", "omegaconf", "timm"} & set(done.stderr.split())
+
+
+def test_a_mistake_in_an_experiment_is_told_by_docs_as_before_a_run(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "lab" / "configs" / "experiment"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "broken.yaml").write_text("# @package _global_\nx: [1\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["docs", "task.loss", "--experiment", "broken"]) == 2
+    assert "MM501" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmkit.cli.main import run
 from tests.cli.terminal import run_in_terminal
 
 
@@ -83,3 +84,10 @@ def test_an_unknown_experiment_is_told_before_anything_heavy_is_imported(picture
     assert (done.returncode, done.stdout) == (2, "False\n")
     assert "there is no experiment 'pictuers'." in done.stderr
     assert "Type +experiment=pictures" in done.stderr
+
+
+def test_a_data_set_that_cannot_be_built_is_told_in_a_line(pictures, capsys):
+    typed = ["data", "peek", "emoji_clip", "datasets.train.emoji.dataset.sets=none_such"]
+    assert run(typed) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mmkit: datasets.train.emoji.dataset: ")

@@ -16,6 +16,10 @@ from mmkit.cli.preflight.sources import Sources
 from mmkit.cli.preflight.types import explained, is_unknown_key
 
 
+# Hydra's merge fails with plain errors, too, e.g. where a key is added below a null.
+REFUSED = (HydraException, OmegaConfBaseException, ValueError, AssertionError, AttributeError, TypeError)
+
+
 class Overriding:
     """Applies overrides to a composed configuration.
 
@@ -34,14 +38,14 @@ class Overriding:
         try:
             ConfigLoaderImpl._apply_overrides_to_config([override], self.cfg)
             return
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except REFUSED as error:
             mistake = self._explained(override, error)
         self.mistakes.append(mistake)
         better = parsed(mistake.suggestion.strip("'")) if mistake.suggestion else None
         if better is not None and better.key_or_group not in self.sources.groups():
             try:
                 ConfigLoaderImpl._apply_overrides_to_config([better], self.cfg)
-            except (HydraException, OmegaConfBaseException, ValueError):
+            except REFUSED:
                 return  # told once is enough
 
     def _explained(self, override: Override, error: Exception) -> Mistake:
