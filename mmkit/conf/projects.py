@@ -94,7 +94,7 @@ def import_packages() -> None:
 def experiment_names(arguments: Sequence[str]) -> list[str]:
     """The experiments that the command line names; a sweep can name several."""
     named = [argument.lstrip("+").partition("=")[2] for argument in arguments if argument.lstrip("+").startswith("experiment=")]
-    return [name for names in named for name in names.split(",")]
+    return [name for names in named for name in names.strip("[]").split(",")]
 
 
 def search_path(arguments: Sequence[str], projects: Sequence[Project]) -> list[str]:

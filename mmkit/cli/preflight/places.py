@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hydra.core.override_parser.types import ChoiceSweep, Glob
+
 from mmkit.cli.preflight.arguments import parsed
 from mmkit.cli.preflight.mistakes import Mistake
 from mmkit.cli.preflight.names import closest
@@ -109,18 +111,31 @@ def name_experiments(overrides: Sequence[str], known: Sequence[str]) -> tuple[li
     can_go_on = True
     for text in overrides:
         key, _, value = text.partition("=")
-        if key.lstrip("+") != "experiment" or any(character in value for character in "[({"):
+        if key.lstrip("+") != "experiment" or "{" in value:
             good.append(text)
             continue
         names = []
-        for name in value.split(","):
+        for name in _named(text, known):
             meant = name if name in known else closest(name, known)
             if name not in known:
                 mistakes.append(_unknown_experiment(text, name, meant, known))
                 can_go_on = can_go_on and meant is not None
             names += [meant] if meant else []
-        good += [f"{key}={','.join(names)}"] if names else []
+        listed = ",".join(names)
+        good += [f"{key}=[{listed}]" if value.startswith("[") else f"{key}={listed}"] if names else []
     return good, mistakes, can_go_on
+
+
+def _named(text: str, known: Sequence[str]) -> list[str]:
+    """The experiments that an override names: one, several of a sweep, ``choice(…)``, ``glob(…)``, or a list."""
+    override = parsed(text)
+    value = override.value() if override is not None else None
+    if isinstance(value, Glob):
+        return value.filter(list(known)) or [text.partition("=")[2]]
+    items = (
+        value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else text.partition("=")[2].split(",")
+    )
+    return [str(getattr(item, "text", item)).strip() for item in items]
 
 
 def _unknown_experiment(text: str, name: str, meant: str | None, known: Sequence[str]) -> Mistake:

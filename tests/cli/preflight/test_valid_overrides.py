@@ -49,3 +49,17 @@ def case(number, experiment, overrides):
 )
 def test_what_is_right_is_not_refused(home, experiment, overrides):
     assert answer([f"experiment={experiment}", *NEEDED.get(experiment, ()), *overrides]) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("+experiment=[emoji_clip]",),
+        ("-m", "experiment=choice(emoji_clip,emoji_scratch)"),
+        ("-m", "experiment=glob(emoji_c*)"),
+        ("-m", "experiment=emoji_clip, emoji_scratch"),
+    ],
+    ids=" ".join,
+)
+def test_experiments_are_named_in_every_way_that_hydra_takes(typed):
+    assert answer(typed) == (0, "")
