@@ -1,4 +1,4 @@
-"""Which module fills which config group."""
+"""Which modules fill which config group."""
 
 from importlib import import_module
 
@@ -11,6 +11,7 @@ GROUP_MODULES = {
     "datasets/tokenizers": "mmkit.datasets.tokenizers",
     "datasets/transforms": "mmkit.datasets.transforms",
     "eval_task": "mmkit.tasks",
+    "models": "mmkit.models",
     "modules/encoders": "mmkit.modules.encoders",
     "modules/layers": "mmkit.modules.layers",
     "modules/losses": "mmkit.modules.losses",
@@ -22,8 +23,16 @@ GROUP_MODULES = {
     "trainer/logger": "mmkit.trainer.logger",
 }
 
+#: Groups that have components of a higher layer, too: the module of the group must not import it, so it is named here.
+FURTHER_MODULES = {"modules/encoders": "mmkit.models"}
+
+
+def modules_of(group: str) -> list[str]:
+    """The modules that register the components of ``group``; none for a group that mmkit does not know."""
+    return [modules[group] for modules in (GROUP_MODULES, FURTHER_MODULES) if group in modules]
+
 
 def fill_group(group: str) -> None:
-    """Import the module that registers the components of ``group``; unknown groups are left to other config sources."""
-    if group in GROUP_MODULES:
-        import_module(GROUP_MODULES[group])
+    """Import what registers the components of ``group``; unknown groups are left to other config sources."""
+    for module in modules_of(group):
+        import_module(module)

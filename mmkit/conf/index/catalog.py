@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from mmkit.conf.groups import GROUP_MODULES
+from mmkit.conf.groups import GROUP_MODULES, modules_of
 from mmkit.conf.index.coding import decode_registrations, encode_registrations
 from mmkit.conf.index.entries import Entry, Registrations
 from mmkit.conf.index.memo import remembered
@@ -105,7 +105,7 @@ def _from_source(root: str) -> Registrations:
 
 
 def _roots(group: str) -> list[str]:
-    return [*([GROUP_MODULES[group]] if group in GROUP_MODULES else []), *_packages()]
+    return [*modules_of(group), *_packages()]
 
 
 def _packages() -> list[str]:

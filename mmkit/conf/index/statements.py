@@ -4,11 +4,11 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from mmkit.conf.reading.bindings import Condition
+from mmkit.conf.reading.bindings import Condition, tried
 from mmkit.conf.reading.modules import ModuleSource
 
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
 
 STORES = {f"{module}.external_store" for module in ("mmkit", "mmkit.conf", "mmkit.conf.store")}
 TABLES = {"mmkit.conf.store.register_table"}
@@ -25,33 +25,68 @@ _OPAQUE_WORDS = {*_WORDS, "exec", "runpy", "ZenStore"}
 def statements(body: Sequence[ast.stmt], when: tuple[Condition, ...] = ()) -> Iterator[tuple[ast.stmt, tuple[Condition, ...]]]:
     """The statements of a module that run when it is imported, with the conditions under which they do.
 
-    Loops come as a whole: nothing is known about how often their bodies run.
+    Loops come as a whole: nothing is known about how often their bodies run. The test of an ``if`` and what a ``with`` enters
+    come as statements of their own.
     """
     for node in body:
         match node:
-            case ast.If() if "__name__" not in ast.unparse(node.test):
+            case ast.If() if ast.unparse(node.test) in _MAIN:
+                yield from statements(node.orelse, when)  # imported, so the module is not `__main__`
+            case ast.If():
+                yield _alone(node.test), when
                 yield from statements(node.body, (*when, Condition(node, True)))
                 yield from statements(node.orelse, (*when, Condition(node, False)))
-            case ast.If():
-                yield from statements(node.orelse, when)  # imported, so the module is not `__main__`
             case ast.Try():
-                yield from statements([*node.body, *node.orelse], (*when, Condition(node, True)))
-                for handler in node.handlers:
-                    yield from statements(handler.body, (*when, Condition(node, False)))
-                yield from statements(node.finalbody, when)
+                yield from _of_try(node, when)
             case ast.With():
-                yield from statements(node.body, when)
+                yield from ((_alone(item.context_expr), when) for item in node.items)
+                suppressed = [each for item in node.items for each in _suppressed(item.context_expr)]
+                yield from _of_try(_trying(node, suppressed), when) if suppressed else statements(node.body, when)
             case _:
                 yield node, when
 
 
+def _of_try(node: ast.Try, when: tuple[Condition, ...]) -> Iterator[tuple[ast.stmt, tuple[Condition, ...]]]:
+    split = ast.Try(body=[part for each in node.body for part in _split(each)], handlers=node.handlers, orelse=[], finalbody=[])
+    for statement, reached in tried(ast.copy_location(split, node)):
+        yield from statements([statement], (*when, reached))
+    yield from statements(node.orelse, (*when, Condition(node, True)))
+    for handler in node.handlers:
+        yield from statements(handler.body, (*when, Condition(node, False)))
+    yield from statements(node.finalbody, when)
+
+
+def _suppressed(node: ast.expr) -> list[ast.expr]:
+    """What ``contextlib.suppress(…)`` catches."""
+    return node.args if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "suppress" else []
+
+
+def _trying(node: ast.With, caught: list[ast.expr]) -> ast.Try:
+    """What a ``with suppress(…)`` does, as a ``try``."""
+    handler = ast.ExceptHandler(ast.Tuple(caught, ast.Load()), None, [])
+    return ast.copy_location(ast.Try(body=node.body, handlers=[handler], orelse=[], finalbody=[]), node)
+
+
+def _split(node: ast.stmt) -> list[ast.stmt]:
+    """An import as one of each module: that one of them is not there does not undo the import of those before it."""
+    parts: list[ast.stmt] = [node]
+    if isinstance(node, ast.Import):
+        parts = [ast.Import([alias]) for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        parts = [ast.ImportFrom(node.module, names, node.level) for names in ([], *([alias] for alias in node.names))]
+    return [ast.copy_location(part, node) for part in parts]
+
+
+def _alone(node: ast.expr) -> ast.stmt:
+    return ast.copy_location(ast.Expr(node), node)
+
+
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement, without the bodies of functions."""
+    """The nodes of a statement, without the bodies of functions; with those of lambdas, which may be called on the spot."""
     yield node
     children: Iterable[ast.AST] = ast.iter_child_nodes(node)
-    if isinstance(node, Function):
-        decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-        children = [*decorators, *node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        children = [*node.decorator_list, *node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
     for child in children:
         yield from run_at_import(child)
 

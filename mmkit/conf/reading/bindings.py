@@ -93,7 +93,8 @@ def _walk(statements: Sequence[ast.stmt], package: str, when: tuple[Condition, .
                 yield from _walk(node.body, package, (*when, Condition(node, True)))
                 yield from _walk(node.orelse, package, (*when, Condition(node, False)))
             case ast.Try():
-                yield from _walk(node.body, package, (*when, Condition(node, True)))
+                for statement, reached in tried(node):
+                    yield from _walk([statement], package, (*when, reached))
                 for handler in node.handlers:
                     yield from _walk(handler.body, package, (*when, Condition(node, False)))
                 yield from _walk(node.orelse, package, (*when, Condition(node, True)))
@@ -109,6 +110,18 @@ def _walk(statements: Sequence[ast.stmt], package: str, when: tuple[Condition, .
                 yield from _unknown(node, node.lineno, when)
             case ast.Expr():
                 yield from _walrus(node, when)
+
+
+def tried(node: ast.Try) -> Iterator[tuple[ast.stmt, Condition]]:
+    """The statements in the body of a ``try``, each with the condition that it and those before it succeed.
+
+    One that holds others, whose own success is not asked for, has the condition that those before it do.
+    """
+    for index, statement in enumerate(node.body):
+        holds_others = isinstance(statement, ast.If | ast.Try | ast.With)
+        body = node.body[: index if holds_others else index + 1]
+        part = ast.Try(body=body, handlers=node.handlers, orelse=[], finalbody=[])
+        yield statement, Condition(ast.copy_location(part, node), True)
 
 
 def _imports(node: ast.Import | ast.ImportFrom, package: str, when: tuple[Condition, ...]) -> Iterator[Binding]:

@@ -86,6 +86,47 @@ def test_imports_are_followed_as_python_follows_them(project, write):
     _assert_not_imported()
 
 
+HIDDEN = {
+    "test of an if": 'if external_store(dict, group="g", name="a", populate_full_signature=False):\n    pass\n',
+    "no main": 'if __name__ != "__main__":\n    @external_store(group="g")\n    def a(): ...\n',
+    "name and more": 'if __name__ == "mine.parts" and True:\n    @external_store(group="g")\n    def a(): ...\n',
+    "main in an else": 'if "__main__" == __name__:\n    pass\nelse:\n    @external_store(group="g")\n    def a(): ...\n',
+    "before what fails": 'try:\n    @external_store(group="g")\n    def a(): ...\n    import no_such_package\n'
+                         "except ImportError:\n    pass\n",
+    "import before what fails": "try:\n    import mine.other, no_such_package\nexcept ImportError:\n    pass\n",
+    "import without the name": "try:\n    from mine.other import no_such_name\nexcept ImportError:\n    pass\n",
+    "submodule before what fails": "try:\n    from mine import other, no_such_name\nexcept ImportError:\n    pass\n",
+    "call before what fails": 'def a(): ...\ntry:\n    external_store(a, group="g")\n    import no_such_package\n'
+                              "except ImportError:\n    pass\n",
+    "what is entered": "from contextlib import nullcontext\n"
+                       'with nullcontext(external_store(dict, group="g", name="a", populate_full_signature=False)):\n    pass\n',
+    "suppressed": "from contextlib import suppress\n"
+                  "with suppress(ImportError):\n    import mine.other\n    import no_such_package\n",
+    "lambda": 'list(map(lambda name: external_store(dict, group="g", name=name, populate_full_signature=False), "a"))\n',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HIDDEN.values(), ids=list(HIDDEN))
+def test_no_registration_is_lost_where_only_a_part_of_a_module_runs(project, write, text):
+    write(parts=STORE + text, other=STORE + '@external_store(group="g")\ndef a(): ...\n')
+    assert [entry.name for entry in index.entries("g")] == ["a"]
+
+
+FAILING = {
+    "behind what fails": "try:\n    import no_such_package\n{}except ImportError:\n    pass\n",
+    "behind what is suppressed": "import contextlib\nwith contextlib.suppress(ImportError):\n    import no_such_package\n{}",
+    "in a run": 'if __name__ == "__main__":\n{}',
+    "in a run with more": 'if __name__ == "__main__" and len("x"):\n{}',
+}
+
+
+@pytest.mark.parametrize("text", FAILING.values(), ids=list(FAILING))
+def test_what_does_not_run_is_not_registered(project, write, text):
+    write(parts=STORE + text.format('    @external_store(group="g")\n    def a(): ...\n'))
+    assert index.entries("g") == []
+    _assert_not_imported()
+
+
 UNREADABLE = {
     "star": 'external_store = None\nfrom mmkit.conf import *\n@external_store(group="g", name="a")\n'
             '@external_store(group="g", name="b")\ndef part(): ...\n',
