@@ -57,9 +57,9 @@ def print_path(arguments: argparse.Namespace) -> None:
 
 
 def import_recipes() -> None:
-    """Import the module ``recipe`` of every project in the current directory and beside mmkit."""
-    for project, module in recipe_modules():
-        import_recipe(project, module)
+    """Import mmkit's recipes, and the module ``recipe`` of every project in the current directory and beside mmkit."""
+    for path, module in recipe_modules():
+        import_recipe(path, module)
 
 
 def _facts(recipe: Any) -> dict[str, Any]:

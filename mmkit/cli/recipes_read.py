@@ -8,7 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkit.conf.projects import Project, find_projects, import_from
+from mmkit.conf.groups import GROUP_MODULES
+from mmkit.conf.projects import find_projects, import_from
 from mmkit.conf.reading import NoSuchModule, NoSuchName, Unreadable, read_module, resolve
 from mmkit.conf.reading.classes import own_binding
 from mmkit.conf.reading.names import member
@@ -37,36 +38,39 @@ class ReadRecipe:
 
 
 def recipes_at_hand() -> "list[ReadRecipe | Recipe]":
-    """The recipes of projects in the current directory and beside mmkit, by name.
+    """The recipes of mmkit, and of projects in the current directory and beside mmkit, by name.
 
     A module whose recipes only importing tells is imported; what cannot be imported is told, and left out.
     """
     found: dict[str, ReadRecipe | Recipe] = {}
-    for project, module in recipe_modules():
+    for path, module in recipe_modules():
         try:
             read = list(_read(module))
         except (Unreadable, NoSuchName, NoSuchModule, SyntaxError):
             read = []
-        for recipe in read or _imported(project, module):
+        for recipe in read or _imported(path, module):
             found[recipe.name] = recipe
     return sorted(found.values(), key=lambda recipe: recipe.name)
 
 
-def recipe_modules() -> Iterator[tuple[Project, str]]:
-    """Projects with a module ``recipe``, and its dotted name; from here on it can be imported."""
+def recipe_modules() -> Iterator[tuple[Path, str]]:
+    """Files with recipes and their dotted names: mmkit's own, and ``recipe`` of each project, which can be imported from here on."""
+    own = GROUP_MODULES["data"]
+    yield read_module(own).path, own
     for project in find_projects():
-        if (project.configs.parent / "recipe.py").is_file():
+        path = project.configs.parent / "recipe.py"
+        if path.is_file():
             import_from(project.root)
-            yield project, ".".join([*project.package.split(".")[:-1], "recipe"])
+            yield path, ".".join([*project.package.split(".")[:-1], "recipe"])
 
 
-def import_recipe(project: Project, module: str) -> bool:
-    """Import a project's recipes; say it and return False if that fails: those of another project can still be used."""
+def import_recipe(path: Path, module: str) -> bool:
+    """Import the recipes of a file; say it and return False if that fails: those of another project can still be used."""
     try:
         import_module(module)
     except Exception as error:  # whatever a project's own code raises
         reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-        print(f"mmkit: {project.configs.parent / 'recipe.py'} cannot be imported: {reason}", file=sys.stderr)
+        print(f"mmkit: {path} cannot be imported: {reason}", file=sys.stderr)
         return False
     return True
 
@@ -92,8 +96,8 @@ def _registers(node: ast.AST) -> bool:
     return any(isinstance(group, ast.Constant) and group.value == "data" for group in groups)
 
 
-def _imported(project: Project, module: str) -> "list[Recipe]":
-    if not import_recipe(project, module):
+def _imported(path: Path, module: str) -> "list[Recipe]":
+    if not import_recipe(path, module):
         return []
     from mmkit.datasets.recipes import registered_recipes
 

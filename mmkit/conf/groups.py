@@ -4,9 +4,9 @@ from importlib import import_module
 
 
 GROUP_MODULES = {
-    "data": "mmkit.datasets.recipes",
+    "data": "mmkit.datasets.fashion_mnist.recipe",  # the only one of mmkit's own; projects bring others
     "dataloader/sampler": "mmkit.dataloader.sampler",
-    "datasets": "mmkit.datasets.encoded",  # the package itself stays light, for `mmkit data`
+    "datasets": "mmkit.datasets.catalogue",  # the package itself stays light, for `mmkit data`
     "datasets/masking": "mmkit.datasets.masking",
     "datasets/tokenizers": "mmkit.datasets.tokenizers",
     "datasets/transforms": "mmkit.datasets.transforms",

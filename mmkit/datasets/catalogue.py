@@ -1,0 +1,9 @@
+"""Data sets: features of frozen encoders, source code as bytes, pictures as pixel sequences, synthetic long-range tasks."""
+
+from mmkit.datasets.encoded import EncodedDataset
+from mmkit.datasets.fashion_mnist.pixels import FashionMNISTPixels
+from mmkit.datasets.stdlib_bytes.dataset import StdlibBytes
+from mmkit.datasets.synthetic import AssociativeRecall, ListOps, SelectiveCopy
+
+
+__all__ = ["AssociativeRecall", "EncodedDataset", "FashionMNISTPixels", "ListOps", "SelectiveCopy", "StdlibBytes"]

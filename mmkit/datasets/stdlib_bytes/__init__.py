@@ -1,0 +1,1 @@
+"""The Python standard library's own source, as bytes, for language models; nothing is downloaded."""
