@@ -54,7 +54,7 @@ def recipes_at_hand() -> "list[ReadRecipe | Recipe]":
 
 
 def recipe_modules() -> Iterator[tuple[Path, str]]:
-    """Files with recipes and their dotted names: mmkit's own, and ``recipe`` of each project, which can be imported from here on."""
+    """Files with recipes and their dotted names: mmkit's own, and each project's, which can be imported from here on."""
     own = GROUP_MODULES["data"]
     yield read_module(own).path, own
     for project in find_projects():

@@ -1,6 +1,6 @@
 """The data set ``FashionMNISTPixels``: pictures as long sequences of pixels."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from mmkit.datasets.core import Example, Modalities
 from mmkit.datasets.fashion_mnist.recipe import FashionMNISTRecipe
 
 
+CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 NUM_PIXELS = 28 * 28
 #: Pictures of the published training set that make the validation set: its last ones; their order is random as published.
 NUM_VAL = 5_000
@@ -39,11 +40,7 @@ class FashionMNISTPixels(Dataset[Example]):
         RefusedError: The data is not prepared; says what to type.
     """
 
-    id2label = dict(
-        enumerate(
-            ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"],
-        )
-    )
+    id2label: ClassVar[dict[int, str]] = dict(enumerate(CLASSES))
 
     def __init__(self, split: str = "train", levels: int = 256, modality: str = "text") -> None:
         if split not in _ROWS:

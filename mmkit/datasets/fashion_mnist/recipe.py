@@ -19,20 +19,19 @@ from mmkit.errors import RefusedError
 PACKAGE = "dataset-fashion-mnist"
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 
-#: File, its shape and the the SHA-256 of its values, by name in the prepared data set.
+#: File and shape of each array, by its name in the prepared data set.
 FILES = {
-    "train_images": (
-        "train-images-idx3-ubyte.gz",
-        (60_000, 28, 28),
-        "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
-    ),
-    "train_labels": ("train-labels-idx1-ubyte.gz", (60_000,), "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7"),
-    "test_images": (
-        "t10k-images-idx3-ubyte.gz",
-        (10_000, 28, 28),
-        "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
-    ),
-    "test_labels": ("t10k-labels-idx1-ubyte.gz", (10_000,), "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9"),
+    "train_images": ("train-images-idx3-ubyte.gz", (60_000, 28, 28)),
+    "train_labels": ("train-labels-idx1-ubyte.gz", (60_000,)),
+    "test_images": ("t10k-images-idx3-ubyte.gz", (10_000, 28, 28)),
+    "test_labels": ("t10k-labels-idx1-ubyte.gz", (10_000,)),
+}
+#: SHA-256 of the arrays' values.
+DIGESTS = {
+    "train_images": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+    "train_labels": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+    "test_images": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+    "test_labels": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
 }
 
 
@@ -68,7 +67,7 @@ def checked(folder: Path, name: str) -> np.ndarray:
     Raises:
         RefusedError: It is not what it should be.
     """
-    file_name, shape, digest = FILES[name]
+    (file_name, shape), digest = FILES[name], DIGESTS[name]
     values = read_idx(folder / file_name)
     found = hashlib.sha256(values.tobytes()).hexdigest()
     if values.shape != shape or found != digest:
@@ -86,12 +85,12 @@ def find_files(unpacked: Path) -> Path:
         SourceUnavailableError: They are nowhere, and apt cannot get the package.
     """
     for folder in (unpacked, INSTALLED):
-        if all((folder / file_name).is_file() for file_name, _, _ in FILES.values()):
+        if all((folder / file_name).is_file() for file_name, _ in FILES.values()):
             return folder
     try:
         _download(unpacked)
     except _FailedError as error:
-        names = ", ".join(file_name for file_name, _, _ in FILES.values())
+        names = ", ".join(file_name for file_name, _ in FILES.values())
         raise SourceUnavailableError(
             f"Fashion-MNIST is not in {INSTALLED}, and apt could not get the package {PACKAGE}: {error}. "
             f"Put {names} into {unpacked} and try again."

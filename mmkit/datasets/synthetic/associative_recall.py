@@ -19,8 +19,8 @@ class AssociativeRecall(SyntheticTask):
     The task of Ba et al. 2016 (https://arxiv.org/abs/1610.06258), as a sequence to continue in the manner of Fu et al. 2023
     (https://arxiv.org/abs/2212.14052). Keys of an example differ, values are drawn independently; q is one of the keys.
 
-    An example has the tokens, answer included (``text``, LongTensor (L,) with L = 2 ``num_pairs`` + 2), and labels (``text_target``,
-    LongTensor (L,)), not shifted: −100 everywhere but at the answer. Ids of keys begin at 3, those of values follow.
+    An example has the tokens, answer included (``text``, LongTensor (L,) with L = 2 ``num_pairs`` + 2), and labels
+    (``text_target``, LongTensor (L,)), not shifted: −100 everywhere but at the answer. Ids of keys begin at 3, those of values follow.
 
     Args:
         size: Number of examples.
