@@ -114,8 +114,8 @@ def _unpickled(path: Path) -> dict[str, Any]:
 def _refused_objects(path: Path, error: Exception) -> str:
     found = [line for line in str(error).replace("`", "'").splitlines() if "GLOBAL" in line or "Unsupported" in line]
     return (
-        f"{path} holds more than tensors and was not executed ({found[0].strip() if found else _first_line(error)}). If you trust it, "
-        "load it where its code is installed and save what is needed: "
+        f"{path} holds more than tensors and was not executed ({found[0].strip() if found else _first_line(error)}). "
+        "If you trust it, load it where its code is installed and save what is needed: "
         'torch.save({"model": checkpoint["model"], "args": argparse.Namespace(...)}, NEW).'
     )
 
@@ -134,24 +134,24 @@ def _as_dict(settings: Any) -> dict[str, Any]:
     return dict(settings) if isinstance(settings, Mapping) else dict(vars(settings))
 
 
+_PLAIN_CLASSES = {("argparse", "Namespace"): argparse.Namespace, ("types", "SimpleNamespace"): types.SimpleNamespace}
+
+
 class _SettingsUnpickler(pickle.Unpickler):
     """Makes numbers, texts, containers and two classes without behaviour; anything else is refused before it is imported."""
 
-    _ALLOWED = {("argparse", "Namespace"): argparse.Namespace, ("types", "SimpleNamespace"): types.SimpleNamespace}
-
     def find_class(self, module: str, name: str) -> Any:
-        if found := self._ALLOWED.get((module, name)):
+        if found := _PLAIN_CLASSES.get((module, name)):
             return found
         raise pickle.UnpicklingError(f"Unsupported object {module}.{name}")
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    """The arguments in ``model_args.pkl`` of the converted model's folder: ``{"mega_args": Namespace, "depth", "vocab_size"}``."""
+    """The arguments in ``model_args.pkl``: ``{"mega_args": Namespace, "depth", "vocab_size"}``."""
     try:
         with path.open("rb") as file:
             content = _as_dict(_SettingsUnpickler(file).load())
     except Exception as error:  # a broken pickle raises anything
-        raise RefusedError(
-            f"{path} is left unread ({_first_line(error)}): move it away and give the settings with --config."
-        ) from error
+        message = f"{path} was not read ({_first_line(error)}). Move it away and give the settings with --config."
+        raise RefusedError(message) from error
     return _as_dict(content.get("mega_args", content))

@@ -1,7 +1,7 @@
 """What the original implementation (fairseq) calls the parameters and settings of Mega, and what they are called here.
 
-The original runs time-major, (L, B, D), and its ``padding_mask`` is True at padding; here everything is batch-first, (B, L, D), and
-``attention_mask`` is 1 at real tokens: ``attention_mask = ~padding_mask``. Parameters need no change but their names.
+The original runs time-major, (L, B, D), and its ``padding_mask`` is True at padding; here everything is batch-first, (B, L, D),
+and ``attention_mask`` is 1 at real tokens: ``attention_mask = ~padding_mask``. Parameters need no change but their names.
 """
 
 import re
@@ -121,9 +121,7 @@ def _first(state: Mapping[str, Tensor], end: str) -> Tensor:
     for name, tensor in state.items():
         if name.endswith(end):
             return tensor
-    raise ValueError(
-        f"There is no parameter ...{end} among the {len(state)} tensors: this is no Mega model in the original's names."
-    )
+    raise ValueError(f"No name of the {len(state)} tensors ends with {end!r}: this is no Mega model in the original's names.")
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -159,9 +157,9 @@ def _kinds(state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> dict[st
 
 
 def _max_positions(arguments: Mapping[str, Any], state: Mapping[str, Tensor], part: str, chunk_size: int) -> int:
-    if chunk_size <= 0 or any(name.endswith(f"cross_attn.{_TABLE}") for name in state):
-        if longest := _longest_table(state):
-            return (longest + 1) // 2
+    of_all_positions = chunk_size <= 0 or any(name.endswith(f"cross_attn.{_TABLE}") for name in state)
+    if of_all_positions and (longest := _longest_table(state)):
+        return (longest + 1) // 2
     return arguments.get("max_source_positions" if part == "encoder" else "max_target_positions") or 2048
 
 
