@@ -12,7 +12,8 @@ from hydra.core.config_store import ConfigStore
 from hydra_zen import get_target
 from hypothesis import HealthCheck, settings
 
-from mmkit.conf import GROUP_MODULES, external_store
+from mmkit.conf import external_store
+from mmkit.conf.groups import modules_of
 from mmkit.conf.projects import PROJECTS_VARIABLE
 from mmkit.conf.run_version import VERSION_VARIABLE
 from mmkit.datasets.core import Modalities
@@ -52,7 +53,7 @@ def clean_store(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     repo_now, kept = ConfigStore.instance().repo, []
     for entry in [entry for entry in external_store if (entry["group"], entry["name"]) not in entries_before]:
-        filled_now = GROUP_MODULES.get(str(entry["group"])) in set(sys.modules) - modules_before
+        filled_now = not modules_before.issuperset(modules_of(str(entry["group"])))
         if filled_now and get_target(entry["node"]).__module__ != request.module.__name__:
             kept.append([*str(entry["group"]).split("/"), f"{entry['name']}.yaml"])
         else:

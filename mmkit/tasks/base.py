@@ -117,6 +117,14 @@ class TrainingTask(Restorable, LightningModule):
 
     # Logging
 
+    def summarize(self, means: dict[str, float]) -> dict[str, float]:
+        """What is logged of the means of training values; for tasks that log a ratio or a function of means, not these.
+
+        Args:
+            means: The mean of every value that ``log_step`` took in; may be empty.
+        """
+        return means
+
     def log_step(self, values: Mapping[str, Tensor], weight: float = 1) -> None:
         """Take in the values of one training step.
 
@@ -136,13 +144,15 @@ class TrainingTask(Restorable, LightningModule):
     def _write_window(self, step: int) -> None:
         self._logged_step = step
         self._train_means.add(self._window_means)
-        self.last_train_metrics = {f"train/{name}": value for name, value in self._window_means.pop().items()}
+        means = self.summarize(self._window_means.pop())
+        self.last_train_metrics = {f"train/{name}": value for name, value in means.items()}
         for logger in self.trainer.loggers if self.last_train_metrics else []:
             logger.log_metrics(self.last_train_metrics, step=step)
 
     def on_train_epoch_end(self) -> None:
         self._write_window(self.global_step)
-        self.log_dict({f"train/{name}": value for name, value in self._train_means.pop().items()}, logger=False, sync_dist=True)
+        means = self.summarize(self._train_means.pop())
+        self.log_dict({f"train/{name}": value for name, value in means.items()}, logger=False, sync_dist=True)
 
     def log_evaluation(self, values: Mapping[str, Tensor], weight: float) -> None:
         """Take in the values of one evaluation batch; their mean is logged as ``<stage>/<name>`` when the epoch ends.

@@ -1,4 +1,4 @@
-"""Metrics: recall of retrieval, and accuracy among the first k (config group ``modules/metrics``)."""
+"""Metrics: recall of retrieval, accuracy among the first k, prediction of tokens (config group ``modules/metrics``)."""
 
 from mmkit.modules.metrics.retrieval import (
     RetrievalRanks,
@@ -10,12 +10,14 @@ from mmkit.modules.metrics.retrieval import (
     retrieval_ranks,
 )
 from mmkit.modules.metrics.retrieval_recall import RetrievalRecallAtK
+from mmkit.modules.metrics.token_prediction import TokenPrediction
 from mmkit.modules.metrics.top_k_accuracy import TopKAccuracy
 
 
 __all__ = [
     "RetrievalRanks",
     "RetrievalRecallAtK",
+    "TokenPrediction",
     "TopKAccuracy",
     "chance_hit_rate",
     "first_ranks",

@@ -1,0 +1,95 @@
+"""What causal and masked language modelling share: the loss over tokens, and its metrics."""
+
+from abc import abstractmethod
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.modules.metrics.token_prediction import IGNORED_LABEL, TokenPrediction, TokenSums, token_ratios, token_sums
+from mmkit.tasks.sequence_model import SequenceModelTask
+
+
+# Shapes: B texts, L tokens, V ids of the vocabulary.
+class LanguageModeling(SequenceModelTask):
+    """Base of tasks that predict tokens.
+
+    The loss is the mean over the predicted tokens of a batch. Logged as ``<stage>/<name>``: ``loss``, ``perplexity``,
+    ``accuracy`` and, where bytes are known, ``bits_per_byte``, each a ratio of sums over all tokens since the last time; in
+    evaluation over all ranks.
+
+    Args:
+        model: See :class:`SequenceModelTask`; its logits are (B, L, V).
+        modality: See :class:`SequenceModelTask`.
+        optimizer: Partial of an optimizer.
+        lr_scheduler: Partial of a scheduler, or ``{scheduler, extras}``.
+        evaluation_tasks: ``{task, run_on_validation, run_on_test}`` by name.
+        gradient_checkpointing: See :class:`SequenceModelTask`.
+        label_smoothing: Share of the target that is spread over the vocabulary, in the loss but not in perplexity.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        modality: str = "text",
+        optimizer: partial[torch.optim.Optimizer] | None = None,
+        lr_scheduler: dict[str, Any] | partial[torch.optim.lr_scheduler.LRScheduler] | None = None,
+        evaluation_tasks: dict[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(model, modality, optimizer, lr_scheduler, evaluation_tasks, gradient_checkpointing)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")
+        self.label_smoothing = label_smoothing
+        self.evaluation_metric = TokenPrediction(label_smoothing)
+
+    @abstractmethod
+    def labels(self, batch: dict[str, Any]) -> Tensor:
+        """The id (B, L) that the model should predict at every position, -100 where none is."""
+
+    def num_bytes(self, batch: dict[str, Any], labels_BL: Tensor) -> Tensor | None:
+        """Bytes of text that the predicted tokens of a batch stand for; None if that is unknown, or means nothing."""
+        return None
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        labels_BL = self.labels(batch)
+        sums = token_sums(self(batch), labels_BL, self.label_smoothing)
+        num_bytes = self.num_bytes(batch, labels_BL)
+        self.log_step({**sums._asdict(), **({} if num_bytes is None else {"num_bytes": num_bytes})})
+        return mean_loss(sums)
+
+    def summarize(self, means: dict[str, float]) -> dict[str, float]:
+        return token_ratios(means) if means else {}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._evaluate("val", batch, batch_idx)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._evaluate("test", batch, batch_idx)
+
+    def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
+        labels_BL = self.labels(batch)
+        num_bytes = self.num_bytes(batch, labels_BL)
+        self.evaluation_metric.update(self(batch), labels_BL, 0 if num_bytes is None else num_bytes)
+        self.evaluate_batch(stage, batch, batch_idx)
+
+    def _start_evaluation(self, stage: str) -> None:
+        self.evaluation_metric.reset()
+        super()._start_evaluation(stage)
+
+    def _end_evaluation(self, stage: str) -> None:
+        super()._end_evaluation(stage)
+        if not self.trainer.sanity_checking and self.evaluation_metric.update_called:
+            self.log_dict({f"{stage}/{name}": value for name, value in self.evaluation_metric.compute().items()})
+
+
+def mean_loss(sums: TokenSums) -> Tensor:
+    """The mean over predicted tokens; zero, with zero gradients, without any."""
+    return sums.loss / sums.num_tokens.clamp(min=1)
+
+
+def without_padding(labels_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+    """Labels with :data:`IGNORED_LABEL` on padding, where the mask is 0."""
+    return labels_BL if mask_BL is None else labels_BL.masked_fill(~mask_BL.bool(), IGNORED_LABEL)
