@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from mmkit.conf.index.entries import Entry, Problem, Registrations
+from mmkit.conf.index.hidden import hidden
 from mmkit.conf.index.registrations import registrations_of
-from mmkit.conf.index.statements import Meaning, risky_names, run_at_import, statements
+from mmkit.conf.index.statements import Meaning, can_register, run_at_import, statements
 from mmkit.conf.reading.bindings import Condition, absolute_module
 from mmkit.conf.reading.conditions import holds
 from mmkit.conf.reading.errors import NoSuchModule, NoSuchName, Unreadable
@@ -54,7 +55,7 @@ class _Reading:
                     entries.append(each)
                 else:
                     self._problems.append(each)
-        self._problems += _hidden(self._modules, meanings)
+        self._problems += hidden(self._modules, meanings, self._brings)
         self._problems += _twice(entries)
         return Registrations(tuple(entries), tuple(self._problems), tuple(sorted(self._conditional)))
 
@@ -63,9 +64,7 @@ class _Reading:
         waiting = [(first, why)]
         while waiting:
             name, where = waiting.pop()
-            parts = name.split(".")
-            for length in range(1, len(parts) + 1):
-                part = ".".join(parts[:length])
+            for part in _and_packages(name):
                 if part not in self._modules and self._follows(part):
                     source = self._source(part, where)
                     if source is not None:
@@ -80,6 +79,28 @@ class _Reading:
             self._problems.append(Problem(None, f"{where}{error}"))
             return None
 
+    def _brings(self, node: ast.Import | ast.ImportFrom, source: ModuleSource) -> bool:
+        """Whether an import in a function brings in a module that is not read and could register something, however it runs."""
+        waiting, seen = list(_named(node, source, (), self._follows)), set(self._modules)
+        while waiting:
+            for name in _and_packages(waiting.pop().module):
+                if name in seen or not self._follows(name):
+                    continue
+                seen.add(name)
+                self._conditional.add(name.partition(".")[0])
+                try:
+                    path = find_module(name)
+                    found = parse(path, name) if path.suffix == ".py" else None
+                except NoSuchModule:
+                    continue  # where there is nothing, nothing registers
+                except (Unreadable, OSError):
+                    return True
+                if found is not None and can_register(found):
+                    return True
+                if found is not None:
+                    waiting += [each for part in ast.walk(found.tree) for each in _named(part, found, (), self._follows)]
+        return False
+
     def _imports(self, source: ModuleSource) -> Iterator[_Import]:
         for each in _imports_of(source, self._follows):
             if each.conditions:
@@ -92,18 +113,17 @@ class _Reading:
                     self._problems.append(Problem(None, f"{source.name}, line {each.line}: {error}"))
 
 
+def _and_packages(module: str) -> list[str]:
+    """The packages around a module, outermost first, and it itself."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
 def _imports_of(source: ModuleSource, follows: Callable[[str], bool]) -> Iterator[_Import]:
-    """The modules that a module imports when it is imported; also what a class body or a called function of its own imports."""
-    called: set[str] = set()
+    """The modules that a module imports when it is imported."""
     for statement, conditions in statements(source.tree.body):
         for node in run_at_import(statement):
             yield from _named(node, source, conditions, follows)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                called.add(node.func.id)
-    for node in source.tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name in called:
-            for each in ast.walk(node):
-                yield from _named(each, source, (), follows)
 
 
 def _named(
@@ -169,24 +189,6 @@ def _is_installed(name: str) -> bool:
         return False
     places = {Path(sysconfig.get_path(scheme)).resolve() for scheme in ("purelib", "platlib", "stdlib")}
     return any(parent.name in ("site-packages", "dist-packages") or parent in places for parent in path.parents)
-
-
-def _hidden(modules: dict[str, ModuleSource], meanings: dict[str, Meaning]) -> Iterator[Problem]:
-    """Registrations that happen in functions which a module calls, or through names that are passed on from module to module."""
-    risky = {f"{name}.{each}" for name, source in modules.items() for each in risky_names(source, meanings[name])}
-    passed_on = {f"{name}.{each}" for name in modules for each in meanings[name].registering_names()}
-    names = {path.rpartition(".")[2] for path in risky | passed_on}
-    for name, source in modules.items() if names else ():
-        if not any(each in source.text for each in names):
-            continue
-        for statement, _ in statements(source.tree.body):
-            for node in run_at_import(statement):
-                paths = meanings[name].paths(node)
-                if isinstance(node, ast.Name) and not paths:
-                    paths = {f"{name}.{node.id}"}
-                if not isinstance(statement, ast.Import | ast.ImportFrom) and paths & (risky | passed_on):
-                    yield Problem(None, f"{name}, line {statement.lineno}: {min(paths)} may register something")
-                    break
 
 
 def _twice(entries: list[Entry]) -> Iterator[Problem]:

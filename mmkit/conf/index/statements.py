@@ -1,7 +1,6 @@
 """Which parts of a module run when it is imported, and what their names mean."""
 
 import ast
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mmkit.conf.reading.bindings import Condition, tried
@@ -16,10 +15,10 @@ EXTERNAL = {f"{module}.register_external_modules" for module in ("mmkit", "mmkit
 # Whoever mentions these may register, or import, what cannot be read.
 _OPAQUE = ("hydra_zen", "hydra.core.config_store", "pkgutil", "runpy")
 _OPAQUE_NAMES = {"importlib.import_module", "importlib.__import__", "__import__", "exec", "mmkit.conf.store.ZenStore"}
-_WORDS = ("external_store", "register_", "hydra_zen", "ConfigStore", "config_store", "import_module", "__import__", "pkgutil")
 _STARS = {"mmkit", "mmkit.conf", "mmkit.conf.store"}
 # Parts of a text that mentions one of these; `m.external_store` after `import mmkit as m` has one, too.
-_OPAQUE_WORDS = {*_WORDS, "exec", "runpy", "ZenStore"}
+WORDS = ("external_store", "register_table", "register_external_modules", "hydra_zen", "ConfigStore", "config_store")
+WORDS += ("import_module", "__import__", "pkgutil", "runpy", "exec(", "ZenStore")
 
 
 def statements(body: Sequence[ast.stmt], when: tuple[Condition, ...] = ()) -> Iterator[tuple[ast.stmt, tuple[Condition, ...]]]:
@@ -93,76 +92,56 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 def can_register(source: ModuleSource) -> bool:
     """Whether the text has any of the words without which nothing is registered or imported by name."""
-    return any(word in source.text for word in _WORDS)
+    return any(word in source.text for word in WORDS)
 
 
 class Meaning:
-    """What the names of a module mean that it has by its imports."""
+    """What the names of a module mean that it has by its imports.
+
+    Attributes:
+        imported: By name, the dotted paths that it may stand for.
+    """
 
     def __init__(self, source: ModuleSource) -> None:
-        self._paths: dict[str, set[str]] = {}
+        self.imported: dict[str, set[str]] = {}
         for name, bindings in source.body.names.items():
             imported = [each for each in bindings if each.module]
             found = {f"{each.module}.{each.attribute}" if each.attribute else each.module for each in imported}
             if found:
-                self._paths[name] = found
+                self.imported[name] = found
         self._certain = {name for name, each in source.body.names.items() if len(each) == 1 and not each[0].conditions}
         for star in source.body.stars:
             if star.module in _STARS:
                 for name in ("external_store", "register_external_modules"):
-                    self._paths.setdefault(name, set()).add(f"{star.module}.{name}")
+                    self.imported.setdefault(name, set()).add(f"{star.module}.{name}")
 
     def paths(self, node: ast.AST) -> set[str]:
         """What a name or ``a.b.c`` may be, as dotted paths; nothing for other expressions and names of the module's own."""
         if isinstance(node, ast.Attribute):
             return {f"{path}.{node.attr}" for path in self.paths(node.value)}
         if isinstance(node, ast.Name):
-            return self._paths.get(node.id, {node.id} if node.id in _OPAQUE_NAMES else set())
+            return self.imported.get(node.id, {node.id} if node.id in _OPAQUE_NAMES else set())
         return set()
 
     def is_certain(self, node: ast.AST) -> bool:
         """Whether the name has one meaning, whatever happens."""
         while isinstance(node, ast.Attribute):
             node = node.value
-        return isinstance(node, ast.Name) and len(self._paths.get(node.id, ())) == 1 and node.id in self._certain
+        return isinstance(node, ast.Name) and len(self.imported.get(node.id, ())) == 1 and node.id in self._certain
 
     def registers(self, node: ast.AST) -> bool:
         """Whether a name is one by which something is registered, or imported without being named."""
-        return any(map(_registers, self.paths(node)))
+        return any(map(registers, self.paths(node)))
 
     def registering_names(self) -> set[str]:
         """The module's own names for these."""
-        return {name for name, paths in self._paths.items() if any(map(_registers, paths))}
+        return {name for name, paths in self.imported.items() if any(map(registers, paths))}
 
 
-def _registers(path: str) -> bool:
+def registers(path: str) -> bool:
+    """Whether by this something is registered, or imported without being named."""
     return path in STORES | TABLES | EXTERNAL | _OPAQUE_NAMES or _is_opaque(path)
 
 
 def _is_opaque(path: str) -> bool:
     return any(path == each or path.startswith(f"{each}.") for each in _OPAQUE)
-
-
-def risky_names(source: ModuleSource, meaning: Meaning) -> set[str]:
-    """Functions and classes of a module that would register or import something when they are called."""
-    if not can_register(source):
-        return set()
-    lines = source.text.splitlines()
-    # Decorators are before these lines, so that few definitions have such a word and need a closer look.
-    words = re.compile("|".join(map(re.escape, sorted(meaning.registering_names() | _OPAQUE_WORDS))))
-    definitions = {node.name: node for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    suspects = [name for name, node in definitions.items() if words.search("\n".join(lines[node.lineno - 1 : node.end_lineno]))]
-    risky = {name for name in suspects if any(meaning.registers(each) for each in _inside(definitions[name]))}
-    while more := {name for name, node in definitions.items() if risky and name not in risky and _mentions(node, risky)}:
-        risky |= more
-    return risky
-
-
-def _inside(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes inside function bodies."""
-    run = {id(each) for each in run_at_import(node)}
-    return (each for each in ast.walk(node) if id(each) not in run)
-
-
-def _mentions(node: ast.AST, names: set[str]) -> bool:
-    return any(isinstance(each, ast.Name) and each.id in names for each in _inside(node))

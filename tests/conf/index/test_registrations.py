@@ -150,6 +150,88 @@ UNREADABLE = {
 }  # fmt: skip
 
 
+BRING = "def bring(*_):\n    import mine.others\n"
+INDENTED = "    def bring(*_):\n        import mine.others\n"
+LAZY = "def __getattr__(name):\n    import mine.others\n    return mine.others\n"
+ELSEWHERE = {
+    "function": ("from mine.helpers import bring\nbring()\n", BRING),
+    "function with another name": ("from mine.helpers import bring as fetch\nfetch()\n", BRING),
+    "function of a module": ("import mine.helpers\nmine.helpers.bring()\n", BRING),
+    "star": ("from mine.helpers import *\nbring()\n", BRING),
+    "passed on": ("from mine import bring\nbring()\n", BRING),
+    "calls in calls": ("from mine.helpers import b\nb()\n", f"{BRING}def a(): bring()\ndef b(): a()\n"),
+    "nested function": ("from mine.helpers import outer\nouter()\n", f"def outer():\n{INDENTED}    bring()\n"),
+    "class": ("from mine.helpers import Made\nMade()\n", "class Made:\n    def __init__(self):\n        import mine.others\n"),
+    "derived class": ("from mine.helpers import Made\nMade()\n",
+                      "class Base:\n    def __init__(self):\n        import mine.others\n"
+                      "class Made(Base): ...\n"),
+    "base class": ("from mine.helpers import Base\nclass Made(Base): ...\n", "class Top:\n    def __init_subclass__(cls):\n"
+                   "        cls().bring()\nclass Base(Top):\n    def bring(self):\n        import mine.others\n"),
+    "decorator": ("from mine.helpers import bring\n@bring\ndef part(): ...\n", BRING),
+    "decorator on the spot": (f"{BRING}@bring\ndef part(): ...\n", ""),
+    "test": (f"{BRING}if bring() is None:\n    pass\n", ""),
+    "lambda": ("from mine.helpers import bring\nrun = lambda: bring()\nrun()\n", BRING),
+    "function under a condition": ("from mine.helpers import bring\nbring()\n", f"if True:\n{INDENTED}"),
+    "import inside": ("def load():\n    from mine.helpers import bring\n    bring()\nload()\n", BRING),
+    "module inside": ("import mine.helpers\ndef load():\n    from mine import helpers\n    helpers.bring()\nload()\n", BRING),
+    "by way of others": ("def load():\n    import mine.between\nload()\n", ""),
+    "import_module inside": ("def load():\n    import importlib\n    importlib.import_module('mine.others')\nload()\n", ""),
+    "store inside": ("def load():\n    from mmkit.conf import external_store as keep\n"
+                     "    keep(dict, group='g', name='a', populate_full_signature=False)\nload()\n", ""),
+    "store passed on by a star": ("from mine.helpers import *\n@external_store(group='g')\ndef a(): ...\n", STORE),
+    "lazy name": ("from mine.helpers import thing\n", LAZY),
+    "lazy attribute": ("import mine.helpers\nmine.helpers.thing\n", LAZY),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "helpers"), ELSEWHERE.values(), ids=list(ELSEWHERE))
+def test_what_functions_import_that_run_when_a_module_is_imported_is_not_lost(project, write, text, helpers):
+    write(
+        __init__="from mine.helpers import bring\n" if text.startswith("from mine import bring") else "",
+        parts=text,
+        helpers=helpers,
+        between="def late():\n    import mine.others\nlate()\n",
+        others=STORE + '@external_store(group="g")\ndef a(): ...\n',
+    )
+    assert index.unreadable("g")
+    _assert_not_imported()
+    assert [entry.name for entry in index.entries("g")] == ["a"]
+
+
+def test_functions_that_import_what_registers_nothing_need_no_import(project, write):
+    write(
+        parts=STORE + 'from mine.helpers import plain\nplain()\n@external_store(group="g")\ndef a(): ...\n',
+        helpers="import mine.known\ndef plain():\n    import torch, no_such_package, mine.absent\n"
+        "    from mine import harmless, known\n",
+        harmless="import mine.known\ndef load(): ...\n",
+        known=STORE + '@external_store(group="g")\ndef b(): ...\n',
+    )
+    assert index.unreadable("g") == []
+    assert [entry.name for entry in index.entries("g")] == ["a", "b"]
+    _assert_not_imported()
+
+
+def test_a_class_may_be_derived_from_one_whose_methods_import(project, write):
+    write(
+        parts=STORE + 'from mine.helpers import Base\n@external_store(group="g")\nclass a(Base): ...\n',
+        helpers="class Base:\n    def load(self, name):\n        from importlib import import_module\n"
+        "        import mine.others\n        return import_module(name)\n",
+        others=STORE + '@external_store(group="g")\ndef b(): ...\n',
+    )
+    assert index.unreadable("g") == []
+    assert [entry.name for entry in index.entries("g")] == ["a"]
+    _assert_not_imported()
+
+
+def test_an_import_in_a_function_that_nothing_calls_matters_to_nobody(project, write):
+    write(
+        parts=STORE + 'def later():\n    import mine.others\n@external_store(group="g")\ndef a(): ...\n',
+        others=STORE + '@external_store(group="g")\ndef b(): ...\n',
+    )
+    assert index.unreadable("g") == []
+    assert [entry.name for entry in index.entries("g")] == ["a"]
+
+
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=list(UNREADABLE))
 def test_what_cannot_be_read_is_imported_when_its_group_is_asked_for(project, write, text):
     write(
