@@ -20,7 +20,8 @@ class AssociativeRecall(SyntheticTask):
     (https://arxiv.org/abs/2212.14052). Keys of an example differ, values are drawn independently; q is one of the keys.
 
     An example has the tokens, answer included (``text``, LongTensor (L,) with L = 2 ``num_pairs`` + 2), and labels
-    (``text_target``, LongTensor (L,)), not shifted: −100 everywhere but at the answer. Ids of keys begin at 3, those of values follow.
+    (``text_target``, LongTensor (L,)), not shifted: −100 everywhere but at the answer. Ids of keys begin at 3, those of values
+    follow.
 
     Args:
         size: Number of examples.
