@@ -40,7 +40,7 @@ class SequenceModelTask(TrainingTask):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__(optimizer=optimizer, lr_scheduler=lr_scheduler, evaluation_tasks=evaluation_tasks)
-        self.model = model
+        self.model = model.train()  # transformers hands loaded models over in evaluation mode, and Lightning would keep it
         self.modality = Modalities.get_modality(modality).name
         self.mask_key = Modalities.get_modality(modality).attention_mask
         self.target_key = Modalities.get_modality(modality).target
