@@ -45,7 +45,7 @@ def test_other_files_are_refused(write, content, says):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RefusedError, match="none.gz cannot be read: .*No such file"):
+    with pytest.raises(RefusedError, match=r"none.gz cannot be read: .*No such file"):
         read_idx(tmp_path / "none.gz")
 
 

@@ -87,5 +87,5 @@ def test_mistakes_are_named(arguments, says):
 
 def test_missing_data_says_what_to_type(monkeypatch, tmp_path):
     monkeypatch.setenv("MMKIT_DATA", str(tmp_path))
-    with pytest.raises(RefusedError, match="'fashion_mnist' is not prepared. Type: mmkit data prepare fashion_mnist$"):
+    with pytest.raises(RefusedError, match=r"'fashion_mnist' is not prepared. Type: mmkit data prepare fashion_mnist$"):
         FashionMNISTPixels()

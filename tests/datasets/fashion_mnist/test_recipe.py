@@ -86,7 +86,7 @@ def test_without_apt_it_is_said_what_to_do(downloads, monkeypatch, tmp_path):
 def test_what_apt_says_is_told(downloads, monkeypatch, tmp_path):
     _command(tmp_path, "apt-get", "echo 'W: something' >&2; echo 'E: Unable to locate package.' >&2; exit 100")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    with pytest.raises(SourceUnavailableError, match="apt could not get the package .*: Unable to locate package. Put"):
+    with pytest.raises(SourceUnavailableError, match=r"apt could not get the package .*: Unable to locate package. Put"):
         prepare(FashionMNISTRecipe(), console=QUIET)
 
 
