@@ -4,30 +4,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmkit.models.mega.drop import drop
+
 
 # Shapes: B batch, L positions, D features.
-class FeatureDropout(nn.Module):
-    """Drop a feature at all positions of a sequence at once.
+class Dropout(nn.Dropout):
+    """Drop single values."""
 
-    Args:
-        p: Probability that a feature of one sequence is dropped.
-    """
+    def forward(self, input: Tensor) -> Tensor:
+        return drop(input, self.p, self.training)
 
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """``x_BLD`` with some of its features zeroed and the others scaled by ``1 / (1 - p)``, in training only."""
+class FeatureDropout(nn.Dropout):
+    """Drop a feature at all positions of a sequence at once."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input`` (B, L, D) with some features of each sequence zeroed and the others scaled by ``1 / (1 - p)``."""
         if not self.training or self.p == 0:
-            return x_BLD
-        keep_B1D = F.dropout(torch.ones_like(x_BLD[:, :1]), self.p)
-        return x_BLD * keep_B1D
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
+            return input
+        keep_B1D = F.dropout(torch.ones_like(input[:, :1]), self.p)
+        return input * keep_B1D
 
 
 def dropout_layer(p: float, of_features: bool) -> nn.Module:
     """A layer that drops whole features (``of_features``) or single values with probability ``p``."""
-    return FeatureDropout(p) if of_features else nn.Dropout(p)
+    return FeatureDropout(p) if of_features else Dropout(p)
