@@ -24,13 +24,16 @@ def stamps_of(sources: Collection[Path], conditional: Iterable[str], started: in
     """What must stay as it is for what was read to stay right; None if it may have changed meanwhile.
 
     Args:
-        sources: The files that were read.
+        sources: The files that were read, and folders that were searched.
         conditional: Packages whose absence or presence counts.
         started: When reading began, in nanoseconds.
     """
     try:
-        files = [[str(path), *_file_stamp(os.stat(path))] for path in sorted(sources)]
-        folders = [_folder_stamp(path) for path in sorted({*(str(path.parent) for path in sources), *_installed_folders()})]
+        searched = {path for path in sources if path.is_dir()}
+        read = sorted({*sources} - searched)
+        files = [[str(path), *_file_stamp(os.stat(path))] for path in read]
+        around = {str(path) for path in (*searched, *(path.parent for path in read))}
+        folders = [_folder_stamp(path) for path in sorted({*around, *_installed_folders()})]
     except OSError:
         return None
     if any(changed > started - _TICK for _, changed, _ in files):

@@ -73,7 +73,7 @@ _roots: list[str] = []
 
 @contextmanager
 def recording() -> Iterator[set[Path]]:
-    """Collect the files that are read meanwhile, also those already in memory."""
+    """Collect the files that are read meanwhile, also those already in memory, and the folders where a module was not found."""
     paths: set[Path] = set()
     _recorders.append(paths)
     try:
@@ -182,7 +182,9 @@ def _parse(path: Path, name: str) -> ModuleSource:
 
 def submodules(dotted: str) -> list[str]:
     """Names of the modules that lie in a package."""
-    files = [path for location in _locate(dotted, ()).inside if Path(location).is_dir() for path in Path(location).iterdir()]
+    located = _locate(dotted, ())
+    folders = [folder for each in located.inside if located.spec and (folder := Path(each)).is_dir()]
+    files = [path for folder in folders for path in folder.iterdir()]
     packages = [path.name for path in files if path.is_dir() and path.name.isidentifier()]
     return sorted({*packages, *(path.stem for path in files if path.suffix == ".py" and path.stem != "__init__")})
 
@@ -201,7 +203,7 @@ def _find_spec(dotted: str, roots: Sequence[str | Path]) -> ModuleSpec:
 class _Located:
     reached: str  # the module, or the first part of its path that does not exist
     spec: ModuleSpec | None
-    inside: list[str]  # the directories of a package
+    inside: list[str]  # the directories of the package; if the module does not exist, of the one in which it would lie
 
 
 def _locate(dotted: str, roots: Sequence[str | Path]) -> _Located:
@@ -210,6 +212,9 @@ def _locate(dotted: str, roots: Sequence[str | Path]) -> _Located:
     kept = _found.get(key)
     if kept is None or kept.spec is None or not os.path.exists(kept.spec.origin or ""):
         kept = _found[key] = _search(dotted, roots)
+    if kept.spec is None:
+        for folder in kept.inside:
+            _record(Path(folder))
     return kept
 
 
@@ -223,7 +228,7 @@ def _search(dotted: str, roots: Sequence[str | Path]) -> _Located:
         name = f"{name}.{part}"
         # by its last name: a namespace package with a dot in its name asks for its parent, which is not imported
         spec = PathFinder.find_spec(part, inside) if inside else None
-        inside = _inside(spec, inside, part)
+        inside = _inside(spec, inside, part) if spec is not None else inside
     return _Located(name, spec, inside)
 
 

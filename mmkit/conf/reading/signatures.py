@@ -36,7 +36,8 @@ def read_signature(dotted: str) -> Signature:
         target, doc = object_path(definition), documentation(definition, owner)
     node = definition.node
     assert isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    return Signature(target, tuple(parameters), doc, definition.home.path, node.lineno, is_class, tuple(sorted(paths)))
+    files = tuple(sorted(path for path in paths if path.suffix == ".py"))
+    return Signature(target, tuple(parameters), doc, definition.home.path, node.lineno, is_class, files)
 
 
 def _of_class(definition: Definition) -> tuple[Definition, list[Parameter]]:

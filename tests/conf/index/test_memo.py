@@ -125,6 +125,26 @@ def test_an_optional_module_that_appears_is_noticed(project, write, reads):
     assert told(reads)[0] == {"part": {"size": 1}}
 
 
+@pytest.mark.parametrize("init", [{"deep____init__": ""}, {}], ids=["in a package", "in a folder"])
+def test_an_optional_module_of_a_package_that_appears_is_noticed(project, write, reads, init):
+    optional = "try:\n    import mine.deep.extra\nexcept ImportError:\n    pass\n"
+    write(parts=optional, deep__known="", **init)
+    assert told(reads) == ({}, ["mine.configs"])
+    assert told(reads) == ({}, [])
+    write(deep__extra=part())
+    assert told(reads)[0] == {"part": {"size": 1}}
+
+
+def test_an_optional_module_of_a_library_that_appears_is_noticed(project, write, reads, tmp_path):
+    (tmp_path / "elsewhere" / "library").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "library" / "__init__.py").touch()
+    sys.path.insert(0, str(tmp_path / "elsewhere"))
+    write(parts="try:\n    import library.extra\nexcept ImportError:\n    pass\nelse:\n    import mine.extra\n", extra=part())
+    assert told(reads)[0] == {}
+    (tmp_path / "elsewhere" / "library" / "extra.py").touch()
+    assert told(reads)[0] == {"part": {"size": 1}}
+
+
 def test_what_runs_and_editors_leave_in_a_folder_does_not_matter(project, write, reads):
     write(parts=part())
     told(reads)
