@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-
 
 # Four 16-bit numbers are cut from each 64-bit draw.
 LEVELS = 2**16
@@ -21,15 +21,36 @@ def drop(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, p)
-    return x * keep_scale(x, p)
+    return _Drop.apply(x, p)
 
 
-def keep_scale(like: Tensor, p: float) -> Tensor:
-    """Factors of the shape and type of ``like``, on the CPU: zero with probability ``p`` (to 2^-17), else one over the rest."""
+def keep_mask(like: Tensor, p: float) -> Tensor:
+    """Ones, and zeros with probability ``p`` (to 2^-17), in the shape of ``like``, as bytes."""
+    kept = torch.empty(like.shape, dtype=torch.int8, device=like.device)
     dropped = round(p * LEVELS)
-    if dropped >= LEVELS:
-        return torch.zeros_like(like)
-    draws = torch.empty((like.numel() + PER_DRAW - 1) // PER_DRAW, dtype=torch.int64, device=like.device)
-    numbers = draws.random_(-(2**63), None).view(torch.int16)[: like.numel()].view(like.shape)
-    factor = torch.empty(like.shape, dtype=like.dtype, device=like.device)
-    return torch.ge(numbers, dropped - LEVELS // 2, out=factor).mul_(LEVELS / (LEVELS - dropped))
+    if dropped == LEVELS:  # beyond what 16 bits can be compared with
+        return kept.zero_()
+    num_draws = (like.numel() + PER_DRAW - 1) // PER_DRAW
+    draws = torch.empty(num_draws, dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    return torch.ge(draws.view(torch.int16)[: like.numel()].view(like.shape), dropped - LEVELS // 2, out=kept)
+
+
+def keep_scale(kept: Tensor, p: float, dtype: torch.dtype) -> Tensor:
+    """What to multiply by: ``kept`` over its mean."""
+    dropped = round(p * LEVELS)
+    return kept.to(dtype).mul_(LEVELS / max(1, LEVELS - dropped))
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, p: float) -> Tensor:
+        kept = keep_mask(x, p)
+        ctx.save_for_backward(kept)
+        ctx.p = p
+        return keep_scale(kept, p, x.dtype).mul_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return keep_scale(kept, ctx.p, grads[0].dtype).mul_(grads[0]), None

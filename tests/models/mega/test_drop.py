@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from mmkit.models.mega.drop import drop, keep_scale
+from mmkit.models.mega.drop import drop
 
 
 @pytest.mark.parametrize("p", [0.001, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_values_are_dropped_as_often_as_asked(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    factor = keep_scale(torch.empty(1000, 1001, dtype=dtype), p)
+    factor = drop(torch.ones(1000, 1001, dtype=dtype), p)
     deviation = (p * (1 - p) / factor.numel()) ** 0.5
     assert factor.eq(0).double().mean().item() == pytest.approx(p, abs=5 * deviation + 2**-16)
     assert factor.double().max().item() == pytest.approx(1 / (1 - p), rel=1e-2 if dtype == torch.bfloat16 else 1e-4)
@@ -18,7 +18,7 @@ def test_values_are_dropped_as_often_as_asked(p: float, dtype: torch.dtype) -> N
 
 def test_neighbours_are_dropped_independently() -> None:
     torch.manual_seed(0)
-    kept = keep_scale(torch.empty(10**6), 0.5).ne(0).double().view(-1, 8)
+    kept = drop(torch.ones(10**6), 0.5).ne(0).double().view(-1, 8)
     correlation = torch.corrcoef(kept.T) - torch.eye(8)
     assert correlation.abs().max() < 0.02
 
