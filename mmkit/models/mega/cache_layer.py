@@ -30,8 +30,8 @@ class MegaCacheLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         """Forget everything."""
-        chunked = self._chunk_size is not None
-        self.attention = ChunkMemory(self._chunk_size) if chunked else KeyValueMemory(self._capacity)
+        size = self._chunk_size
+        self.attention = KeyValueMemory(self._capacity) if size is None else ChunkMemory(size)
         self.ema = EmaMemory()
         self.cross = CrossMemory()
 

@@ -30,7 +30,9 @@ class MegaGenerationMixin(GenerationMixin):
             raise ValueError(f"Mega has no cache_implementation={implementation!r}. Known: dynamic, static. Leave it out.")
         if model_kwargs.get("past_key_values") is not None:
             model_kwargs["past_key_values"] = as_mega_cache(model_kwargs["past_key_values"], self.config)
-            super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, batch_size, max_cache_length)
+            # The mixin's own type asks for a whole model as self.
+            prepare: Any = super()._prepare_cache_for_generation  # pyright: ignore[reportAttributeAccessIssue]
+            prepare(generation_config, model_kwargs, generation_mode, batch_size, max_cache_length)
         elif generation_config.use_cache is not False:
             cache = MegaCache(self.config, max_cache_length if implementation == "static" else 0)
             if generation_config.is_assistant:
