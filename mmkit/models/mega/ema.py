@@ -98,6 +98,11 @@ class MultiHeadEMA(nn.Module):
             y_BLD, state = ema_scan(x_BLD, log_q_KN, into_KN, out_KN, state)
         return y_BLD, state if return_state else None
 
+    def kernel(self, length: int) -> Tensor:
+        """The first ``length`` weights of the convolution, (K, length): the past's, then the future's if bidirectional."""
+        log_q_KN, into_KN, out_KN = self._weights(self.damping_factor.dtype)
+        return ema_kernel(into_KN * out_KN, log_q_KN, length)
+
     def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Log q, p β and γ / √N, all (K, N)."""
         p_KN, log_q_KN = ema_coefficients(self.damping_factor.to(dtype), self.decay_factor.to(dtype))
