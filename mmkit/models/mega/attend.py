@@ -3,9 +3,10 @@
 # Shapes: B batch, T queries, S keys, Z shared representation, H values.
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmkit.models.mega.attention_functions import AttentionActivation, attention_weights
+from mmkit.models.mega.blocked_attention import Rules, attend_in_blocks
+from mmkit.models.mega.drop import drop
 from mmkit.models.mega.relative_bias import RelativeBias
 
 
@@ -40,14 +41,24 @@ def attend(
         dropout_p: Part of the weights that is set to zero, the others scaled up to match.
         return_weights: Also give the weights (B, T, S), before dropout.
     """
-    offset = k_BSZ.shape[1] - q_BTZ.shape[1] if offset is None else offset
-    query_XT = query_positions(q_BTZ.shape[1], offset, q_BTZ.device)
-    visible = visible_keys(query_XT, k_BSZ.shape[1], causal, mask_BS)
-    divisor = q_BTZ.shape[-1] ** 0.5 if activation == "softmax" else key_counts(query_XT, k_BSZ.shape[1], causal, mask_BS)
-    scores_BTS = (q_BTZ / divisor) @ k_BSZ.transpose(1, 2) + bias_matrix(bias, q_BTZ.shape[1], k_BSZ.shape[1], offset)
+    num_queries, num_keys = q_BTZ.shape[1], k_BSZ.shape[1]
+    offset = num_keys - num_queries if offset is None else offset
+    query_XT = query_positions(num_queries, offset, q_BTZ.device)
+    divisor = q_BTZ.shape[-1] ** 0.5 if activation == "softmax" else key_counts(query_XT, num_keys, causal, mask_BS)
+    q_BTZ = q_BTZ / divisor
+    if isinstance(offset, int) and not return_weights and fits_blocks(q_BTZ, causal, offset):
+        values_D = bias.by_distance(1 - num_queries - offset, num_keys - 1 - offset)
+        rules = Rules(activation, offset if causal else None, dropout_p)
+        return attend_in_blocks(q_BTZ, k_BSZ, v_BSH, values_D, mask_BS, rules), None
+    visible = visible_keys(query_XT, num_keys, causal, mask_BS)
+    scores_BTS = q_BTZ @ k_BSZ.transpose(1, 2) + bias_matrix(bias, num_queries, num_keys, offset)
     weights_BTS = attention_weights(scores_BTS, activation, visible)
-    y_BTH = F.dropout(weights_BTS, dropout_p) @ v_BSH
+    y_BTH = drop(weights_BTS, dropout_p).to(v_BSH.dtype) @ v_BSH
     return y_BTH, weights_BTS if return_weights else None
+
+
+def fits_blocks(q_BTZ: Tensor, causal: bool, offset: int) -> bool:
+    return not torch.compiler.is_compiling() and q_BTZ.shape[1] > 1 and (not causal or offset >= 0)
 
 
 def query_positions(num_queries: int, offset: int | Tensor, device: torch.device) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+
 # Four 16-bit numbers are cut from each 64-bit draw.
 LEVELS = 2**16
 PER_DRAW = 4
