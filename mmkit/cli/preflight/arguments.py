@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Sweep
 from hydra.errors import HydraException
 
 from mmkit.cli.preflight.mistakes import Mistake
@@ -54,11 +54,30 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
     read, rest = Arguments(), list(typed)
     while rest:
         argument = rest.pop(0)
-        if argument.startswith("-") and not argument[1:2].isdigit() and len(argument) > 1:
+        if flags := _unbundled(argument):
+            rest[:0] = flags
+        elif argument.startswith("-") and not argument[1:2].isdigit() and len(argument) > 1:
             _read_flag(argument, rest, read)
         else:
             read.overrides.append(with_plus(argument))
     return read
+
+
+def _unbundled(argument: str) -> list[str]:
+    """Short flags and a value that are typed as one, taken apart as argparse does: ``-mcjob`` as ``-m -c=job``; else nothing."""
+    flags, left = [], argument.removeprefix("-")
+    if argument.startswith("--") or argument.partition("=")[0] in _LONG or f"-{argument}" in _FLAGS:
+        return []
+    while left:
+        flag, left = f"-{left[0]}", left[1:]
+        if flag not in _LONG:
+            return []
+        allowed = _FLAGS[_LONG[flag]][1]
+        if left and allowed:
+            is_value = allowed == "VALUE" or left in allowed.lstrip("?").split("|")
+            return [*flags, f"{flag}={left}"] if is_value else []
+        flags.append(flag)
+    return flags if len(flags) > 1 else []
 
 
 def _read_flag(argument: str, rest: list[str], read: Arguments) -> None:
@@ -208,14 +227,30 @@ def _without_value(argument: str, experiments: Sequence[str]) -> Mistake:
     return Mistake("MM102", argument, "this is not key=value.", suggestion)
 
 
-def split_sweeps(overrides: Sequence[str]) -> list[Mistake]:
-    """Mistakes for overrides with several values where one run is meant."""
-    mistakes = []
-    for text in overrides:
-        override = parsed(text)
-        if override is not None and override.is_sweep_override():
-            key, _, value = text.partition("=")
-            as_list = f"For one list, type {shlex.quote(f'{key}=[{value}]')}" if "(" not in value else ""
-            what = "several values make several runs, which are asked for by a flag."
-            mistakes.append(Mistake("MM104", text, what, f"--multirun {shlex.quote(text)}", as_list))
-    return mistakes
+def check_sweeps(overrides: Sequence[str], multirun: bool) -> list[Mistake]:
+    """Mistakes for overrides with several values where one run is meant, or for what all runs have in common."""
+    swept = [override for text in overrides if (override := parsed(text)) is not None and override.is_sweep_override()]
+    return [_split(override) for override in swept if override.is_hydra_override() or not multirun]
+
+
+def _split(override: Override) -> Mistake:
+    text = str(override.input_line)
+    key, _, value = text.partition("=")
+    as_list = f"For one list, type {shlex.quote(f'{key}=[{value}]')}" if "(" not in value and "/" not in key else ""
+    if override.is_hydra_override():
+        first = next(iter(first_of_sweep(override)), "")
+        return Mistake("MM108", text, "a setting of Hydra's has one value for all runs.", first, as_list)
+    what = "several values make several runs, which are asked for by a flag."
+    return Mistake("MM104", text, what, f"--multirun {shlex.quote(text)}", as_list)
+
+
+def first_of_sweep(override: Override) -> list[str]:
+    """An override with the first value that is swept over; nothing if that cannot be known."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    try:
+        return [f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"]
+    except (HydraException, StopIteration):
+        value = override.value()
+        start = getattr(value, "start", None) if isinstance(value, Sweep) else None
+        return [] if start is None else [f"{override.get_key_element()}={start}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mmkit.cli.composing import Composed, environment
-from mmkit.cli.preflight.arguments import Arguments, read_arguments, read_overrides, split_sweeps
+from mmkit.cli.preflight.arguments import Arguments, check_sweeps, read_arguments, read_overrides
 from mmkit.cli.preflight.diagnosing import Diagnosis, Request, diagnose
 from mmkit.cli.preflight.mistakes import Mistake, distinct
 from mmkit.cli.preflight.origins import Origins
@@ -74,8 +74,7 @@ def _check(typed: Sequence[str], config_name: str) -> Checked:
         return Checked(arguments, arguments.mistakes, overrides=arguments.overrides)
     good, mistakes = read_overrides(arguments.overrides, at_hand)
     multirun = is_multirun(list(arguments.flags), good)
-    if not multirun:
-        mistakes += split_sweeps(good)
+    mistakes += check_sweeps(good, multirun)
     good = with_folders(good)
     places = read_places(good, projects)
     config_dir = arguments.flags.get("--config-dir")
@@ -140,11 +139,23 @@ def check_job(request: Request, job: Job, only_composing: bool = False) -> Diagn
     """Compose one configuration, and look into it."""
     found = diagnose(request)
     if found.composed is not None and not only_composing:
-        refused = {mistake.key.partition("=")[0].lstrip("+") for mistake in found.mistakes}
         looked_at = check_composed(found.composed, found.origins, job, found.broken)
-        found.mistakes += [mistake for mistake in looked_at if mistake.code != "MM302" or mistake.key not in refused]
+        found.mistakes += [mistake for mistake in looked_at if not _follows(mistake, found.mistakes)]
     found.mistakes = distinct(found.mistakes)
     return found
+
+
+def _follows(mistake: Mistake, refused: Sequence[Mistake]) -> bool:
+    """Whether a mistake is there because a value was refused: what it should have been is missing, or does not fit."""
+    if mistake.code == "MM302":
+        return mistake.key in map(_key, refused)
+    values = [_key(each) for each in refused if each.code in ("MM203", "MM204", "MM301")]
+    return mistake.code in ("MM404", "MM405") and _is_within(_key(mistake), values)
+
+
+def _key(mistake: Mistake) -> str:
+    """The key of the configuration that a mistake is about."""
+    return mistake.key.partition("=")[0].lstrip("+~")
 
 
 def check_composed(composed: Composed, origins: Origins, job: Job | None = None, broken: Sequence[str] = ()) -> list[Mistake]:

@@ -16,6 +16,7 @@ CODES = {
     "MM105": "no experiment",
     "MM106": "an experiment that does not exist",
     "MM107": "a search path or a folder of configs that does not exist",
+    "MM108": "several values for a setting of Hydra's own",
     "MM201": "an option that its group does not have",
     "MM202": "a group that does not exist",
     "MM203": "a key that the configuration does not have",

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.types import Override, Sweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from mmkit.cli.preflight.arguments import parsed
+from mmkit.cli.preflight.arguments import first_of_sweep, parsed
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ def jobs(overrides: Sequence[str], multirun: bool) -> list[Job]:
     """The jobs; for another sweeper than Hydra's own, one with the first value of everything that is swept."""
     read = [override for text in overrides if (override := parsed(text)) is not None]
     if not multirun:
-        return [Job(None, tuple(text for override in read for text in _first(override)))]
-    hydra = [str(override.input_line) for override in read if override.is_hydra_override()]
+        return [Job(None, tuple(text for override in read for text in first_of_sweep(override)))]
+    hydra = [text for override in read if override.is_hydra_override() for text in first_of_sweep(override)]
     task = [override for override in read if not override.is_hydra_override()]
     swept = [override.key_or_group for override in [*task, *_parameters(read)] if override.is_sweep_override()]
     try:
@@ -43,7 +43,7 @@ def jobs(overrides: Sequence[str], multirun: bool) -> list[Job]:
             raise HydraException("only it knows its jobs")
         batches = BasicSweeper.split_arguments([*_parameters(read), *task], None)[0]
     except HydraException:
-        batches = [[text for override in task for text in _first(override)]]
+        batches = [[text for override in task for text in first_of_sweep(override)]]
     return [_job(number, batch, hydra, swept) for number, batch in enumerate(batches)]
 
 
@@ -60,15 +60,3 @@ def _parameters(overrides: Sequence[Override]) -> list[Override]:
         if key and not prefix and (parameter := parsed(f"{key}={override.value()}")) is not None:
             found.append(parameter)
     return found
-
-
-def _first(override: Override) -> list[str]:
-    """An override with the first value that is swept over."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    try:
-        return [f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"]
-    except (HydraException, StopIteration):
-        value = override.value()
-        start = getattr(value, "start", None) if isinstance(value, Sweep) else None
-        return [] if start is None else [f"{override.get_key_element()}={start}"]

@@ -101,6 +101,8 @@ _FLAGS = [
     typed("flag-for-a-deep-key", "MM101", "trainer.max_epochs=3", "--trainer.max_epochs=3"),
     typed("flag-nothing-like-it", "MM101", "", "--zzzzzz"),
     typed("value-of-a-flag", "MM101", "--cfg job", "--cfg", "jobb"),
+    typed("flag-with-one-dash", "MM101", "--package", "-package"),
+    typed("bundle-with-no-flag", "MM101", "", "-mz"),
     typed("flag-without-value", "MM101", "", "--config-dir"),
 ]
 _SYNTAX = [
@@ -124,6 +126,8 @@ _SYNTAX = [
     typed("empty-value", "MM301", "", "trainer.max_epochs="),
 ]
 _EXPERIMENTS = [
+    typed("several-values-of-hydra", "MM108", "hydra.verbose=True", "-m", "hydra.verbose=true,false"),
+    typed("several-launchers", "MM108", "hydra/launcher=basic", "hydra/launcher=basic,joblib"),
     alone("no-experiment", "MM105", "+experiment=NAME", "seed=3"),
     alone("experiment", "MM106", "+experiment=first", "+experiment=frist"),
     alone("experiment-without-plus", "MM106", "+experiment=first", "experiment=firts"),
@@ -191,6 +195,7 @@ _KEYS = [
     typed("folder", "MM203", "exp_manager.exp_dir=x", "exp_manager.exp_dri=x"),
     typed("split", "MM203", "dataloader.train.batch_size=4", "dataloader.trian.batch_size=4"),
     typed("argument-of-a-component", "MM203", "task.encoders.rgb.width=8", "task.encoders.rgb.widht=8"),
+    typed("value-to-delete", "MM203", "~task.heads.rgb.mlp.in_dim", "~task.heads.rgb.mlp.in_dim=5"),
     typed("key-to-delete", "MM203", "~trainer.max_epochs", "~trainer.max_epoch"),
     typed("key-unlike-any", "MM203", "", "trainer.qqqqqq=3"),
     typed("key-of-hydra", "MM203", "hydra.sweep.dir=x", "hydra.sweep.dri=x"),

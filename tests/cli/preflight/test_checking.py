@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from hydra._internal.utils import get_args_parser
 
 from mmkit.cli.composing import compose
 from mmkit.cli.preflight import answer, check
+from mmkit.cli.preflight.arguments import read_arguments
 from mmkit.cli.preflight.diagnosing import Request, diagnose
 from mmkit.conf.projects import find_projects, use
 from tests.cli.preflight.corpus import EXPERIMENT
@@ -62,6 +64,33 @@ def test_only_the_bad_jobs_of_a_sweep_are_named(home):
     assert text.count("job ") == 2
     assert "MM301 job 2 (seed=x trainer.max_epochs=1): seed=x: 'x' is not an integer." in text
     assert text.count("trainer.max_step=3") == 1  # wrong in all jobs: told once
+
+
+def test_what_the_sweeper_sweeps_besides_is_checked(study):
+    study(EXPERIMENT.replace("seed: 1", "hydra: {sweeper: {params: {seed: '1,2'}}}\nseed: 1"))
+    assert codes("-m", "experiment=study", "hydra.sweeper.params.seed='3,4'") == []
+    assert codes("-m", "experiment=study", "hydra.sweeper.params.seed='3,x'") == ["MM301"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "flags"),
+    [
+        (["-mc", "job"], {"--multirun": "", "--cfg": "job"}),
+        (["-mcjob"], {"--multirun": "", "--cfg": "job"}),
+        (["-hiall"], {"--help": "", "--info": "all"}),
+        (["-rptask", "-cn", "x"], {"--run": "", "--package": "task", "--config-name": "x"}),
+        (["-ch"], None),
+        (["-c", "job"], {"--cfg": "job"}),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_flags_are_read_as_hydra_reads_them(typed, flags):
+    read = read_arguments([*typed, "seed=1"])
+    assert (read.flags if not read.mistakes else None) == flags
+    if flags is not None:
+        parsed = vars(get_args_parser().parse_args([*typed, "seed=1"]))
+        assert {name: parsed[name.strip("-").replace("-", "_")] for name in flags} == {k: v or True for k, v in flags.items()}
+        assert read.overrides == parsed["overrides"] == ["seed=1"]
 
 
 def test_keys_that_interpolations_refer_to_are_read(home):
