@@ -1,6 +1,7 @@
 """Any model of transformers, or Mega, with a head that tasks train."""
 
 from importlib import import_module
+from inspect import signature
 from typing import Any, ClassVar
 
 import torch
@@ -58,19 +59,12 @@ class HFModel(nn.Module):
         import_module("mmkit.models.mega")  # registers model_type mega
         auto_class = getattr(transformers, HEADS[head])
         self.model = load_model(auto_class, model_name_or_path, config, pretrained, "HFModel")
+        self._has_cache = "use_cache" in signature(self.model.forward).parameters
 
     @property
     def config(self) -> Any:
         """The model's configuration."""
         return self.model.config
-
-    @property
-    def supports_gradient_checkpointing(self) -> bool:
-        return self.model.supports_gradient_checkpointing
-
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """See the method of this name of ``transformers.PreTrainedModel``."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=gradient_checkpointing_kwargs)
 
     def input_spec(self) -> dict[str, Tensor]:
         """What an example holds for this model, without values; for ``mmkit plan``, where nothing else says it."""
@@ -87,6 +81,20 @@ class HFModel(nn.Module):
             use_cache: Whether to return a cache; of effect where the model has one.
             **kwargs: Further arguments of the model, e.g. ``inputs_embeds`` (B, L, D) or ``labels``.
         """
-        if use_cache is not None and hasattr(self.config, "use_cache"):
+        if use_cache is not None and self._has_cache:
             kwargs["use_cache"] = use_cache
         return self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+
+
+def enable_gradient_checkpointing(model: nn.Module) -> None:
+    """Let a Hugging Face-style model compute activations again in the backward pass, instead of keeping them.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    inner: Any = model.model if isinstance(model, HFModel) else model
+    if not getattr(inner, "supports_gradient_checkpointing", False):
+        raise ValueError(f"{type(inner).__name__} has no gradient checkpointing. Set gradient_checkpointing=false.")
+    # the name of before transformers 5.20
+    enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+    enable({"use_reentrant": False})  # the reentrant kind loses gradients where no input asks for one, as token ids never do

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmkit.conf.store import external_store
 from mmkit.datasets.core import Modalities
 from mmkit.extras import require
+from mmkit.models.hf_model import enable_gradient_checkpointing
 from mmkit.modules.encoders.inputs import modality_input, padding_mask
 from mmkit.modules.layers.pooling import TokenPool
 
@@ -122,7 +123,7 @@ class MegaEncoder(nn.Module):
         # without ids the table is not used: distributed training would wait for its gradient
         self.model.get_input_embeddings().requires_grad_(input_dim is None)
         if gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            enable_gradient_checkpointing(self.model)
         self.pool = TokenPool(pooling, eos_token_id)
 
     def input_spec(self) -> dict[str, Tensor]:

@@ -53,12 +53,19 @@ class LanguageModeling(SequenceModelTask):
         """Bytes of text that the predicted tokens of a batch stand for; None if that is unknown, or means nothing."""
         return None
 
+    @torch.compiler.disable(recursive=False)  # what it calls is compiled, each whole
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss, sums = self._loss(batch)
+        self.log_step(sums)
+        return loss
+
+    def _loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and what is logged: the sums of :class:`TokenSums`, and ``num_bytes`` where it is known."""
         labels_BL = self.labels(batch)
         sums = token_sums(self(batch), labels_BL, self.label_smoothing)
         num_bytes = self.num_bytes(batch, labels_BL)
-        self.log_step({**sums._asdict(), **({} if num_bytes is None else {"num_bytes": num_bytes})})
-        return mean_loss(sums)
+        known = {} if num_bytes is None else {"num_bytes": num_bytes}
+        return mean_loss(sums), {**sums._asdict(), "loss": sums.loss.detach(), **known}
 
     def summarize(self, means: dict[str, float]) -> dict[str, float]:
         return token_ratios(means) if means else {}

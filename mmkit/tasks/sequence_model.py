@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.datasets.core import Modalities
+from mmkit.models.hf_model import enable_gradient_checkpointing
 from mmkit.tasks.base import TrainingTask
 
 
@@ -84,15 +85,3 @@ class SequenceModelTask(TrainingTask):
                 f"dataloader.<stage>.collate_fn.batch_processors.{self.modality}."
             )
         return x
-
-
-def enable_gradient_checkpointing(model: Any) -> None:
-    """Let a Hugging Face-style model compute activations again in the backward pass.
-
-    Raises:
-        ValueError: If it cannot.
-    """
-    if not getattr(model, "supports_gradient_checkpointing", False):
-        raise ValueError(f"{type(model).__name__} has no gradient checkpointing. Set task.gradient_checkpointing=false.")
-    # the reentrant kind of torch drops gradients where no input asks for one, as token ids never do
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
