@@ -15,7 +15,7 @@ from mmkit.errors import RefusedError, UsageError
 from mmkit.models import mega
 from mmkit.models.mega import MegaConfig
 from mmkit.models.mega.checkpoint_files import Checkpoint, read_checkpoint
-from mmkit.models.mega.fairseq_names import BUFFERS, config_from_fairseq, converted_names, fitted_tables
+from mmkit.models.mega.fairseq_names import BUFFERS, config_from_fairseq, converted_names, fitted_tables, tables_of_the_port
 
 
 Settings = dict[str, Any]
@@ -51,9 +51,21 @@ class Report:
         lines += [f"Unexpected, without a place in this model: {', '.join(self.unexpected)}."] if self.unexpected else []
         return "\n".join(lines)
 
-    def changes_the_outputs(self) -> bool:
-        """Whether the model would compute something else than the checkpoint's did, up to a new head or pooler."""
-        return bool(self.unexpected) or any("layers." in name or "embedding_layer." in name for name in self.missing)
+    def misfit(self) -> str:
+        """Why the model would compute something else than the checkpoint's did, a new head or pooler aside; else empty."""
+        of_the_body = sum("layers." in name or "embedding_layer." in name for name in self.missing)
+        missing = f"{of_the_body} parameter{'s' * (of_the_body > 1)} of the body {'are' if of_the_body > 1 else 'is'} missing"
+        homeless = len(self.unexpected)
+        unexpected = f"{homeless} tensor{'s' * (homeless > 1)} {'have' if homeless > 1 else 'has'} no place"
+        return " and ".join(text for text, count in ((missing, of_the_body), (unexpected, homeless)) if count)
+
+
+class MisfitError(RefusedError):
+    """The tensors are not those of the model; ``report`` names them."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 @dataclass
@@ -78,7 +90,7 @@ def convert(source: Path, destination: Path, wanted: Wanted | None = None, overw
 
     Raises:
         UsageError: If ``destination`` is taken, or settings are missing, unknown or cannot work.
-        RefusedError: If the checkpoint cannot be read without executing it, or does not fit the model.
+        RefusedError: If the checkpoint cannot be read without executing it, or (``MisfitError``) does not fit the model.
     """
     wanted = wanted or Wanted()
     if destination.exists() and not overwrite:
@@ -90,8 +102,8 @@ def convert(source: Path, destination: Path, wanted: Wanted | None = None, overw
     config, state = _original(checkpoint, wanted) if checkpoint.config is None else _hugging_face(checkpoint, wanted)
     model, report = _loaded(_architecture(checkpoint, wanted, state, config), config, state)
     report.left_out = left_out
-    if report.changes_the_outputs() and not wanted.partial:
-        raise RefusedError(f"{source} does not fit; nothing was written.\n{report.text()}\nWith --partial, what fits is written.")
+    if (misfit := report.misfit()) and not wanted.partial:
+        raise MisfitError(f"{misfit}; nothing was written. With --partial, what fits is.", report)
     _save(model, source, destination)
     return report
 
@@ -143,7 +155,9 @@ def _hugging_face(checkpoint: Checkpoint, wanted: Wanted) -> tuple[Settings, Ten
     config = {**(checkpoint.config or {}), **wanted.settings}
     if config.get("model_type") != "mega":
         raise RefusedError(f"config.json is of the model type {config.get('model_type')!r}; only 'mega' can be converted.")
-    return config, {name: tensor for name, tensor in checkpoint.tensors.items() if not name.endswith(BUFFERS)}
+    state = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.endswith(BUFFERS)}
+    by_the_port = str(config.get("transformers_version", "4")).startswith("4.")
+    return config, tables_of_the_port(state, config) if by_the_port else state
 
 
 def _architecture(checkpoint: Checkpoint, wanted: Wanted, state: Tensors, config: Settings) -> str:

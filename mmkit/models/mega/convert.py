@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers.utils import logging
+
 from mmkit.errors import MMKitError
 from mmkit.models.mega.checkpoint_files import read_json
-from mmkit.models.mega.conversion import ARCHITECTURES, Wanted, convert
+from mmkit.models.mega.conversion import ARCHITECTURES, MisfitError, Wanted, convert
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = Wanted(given.architecture, given.part, settings, given.partial)
         report = convert(given.source, given.destination, wanted, given.overwrite)
     except MMKitError as error:
+        if isinstance(error, MisfitError):
+            print(error.report.text())
         print(f"convert: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -51,4 +55,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable_progress_bar()
     sys.exit(main())

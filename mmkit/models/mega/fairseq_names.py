@@ -88,6 +88,19 @@ def fitted_tables(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dic
     return fitted
 
 
+def tables_of_the_port(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state dict of a model of the first port whose tables of relative positions are read as the port read them.
+
+    The port made its tables for ``max_positions``, but as soon as ``chunk_size`` was set, it read their beginning only, as if
+    they were those of a chunk. So the beginning is what was trained, and what we put where it belongs.
+    """
+    chunk_size = config.get("chunk_size", -1)
+    if chunk_size < 1:
+        return dict(state)
+    read = {name: tensor[: 2 * chunk_size - 1] if name.endswith(_TABLE) else tensor for name, tensor in state.items()}
+    return fitted_tables(read, {"max_positions": 2048, "use_chunking": False, **config})
+
+
 def config_from_fairseq(arguments: Mapping[str, Any], state: Mapping[str, Tensor], part: str | None = None) -> dict[str, Any]:
     """Keywords of ``MegaConfig`` for an original model: sizes are read from the tensors, the rest from its arguments.
 
