@@ -1,4 +1,4 @@
-"""Associative recall: pairs of a key and a value, then one of the keys again; which value belongs to it?"""
+"""Associative recall: pairs of a key and a value, then some of the keys again; which values belong to them?"""
 
 from random import Random
 from typing import Any
@@ -11,29 +11,31 @@ from mmkit.datasets.core import Example, Modalities
 from mmkit.datasets.synthetic.base import FIRST_ID, IGNORED, SyntheticTask
 
 
-# Shapes: L = 2 num_pairs + 2 tokens.
+# Shapes: L = 2 (num_pairs + num_queries) tokens.
 @external_store(group="datasets")
 class AssociativeRecall(SyntheticTask):
     """Associative recall as language modelling: ``k₁ v₁ k₂ v₂ … kₙ vₙ q`` is followed by the value of the key q.
 
     The task of Ba et al. 2016 (https://arxiv.org/abs/1610.06258), as a sequence to continue in the manner of Fu et al. 2023
-    (https://arxiv.org/abs/2212.14052). Keys of an example differ, values are drawn independently; q is one of the keys.
+    (https://arxiv.org/abs/2212.14052). Keys of an example differ, values are drawn independently; q is one of the keys. With
+    ``num_queries`` above 1, other keys and their values follow (Arora et al. 2023, https://arxiv.org/abs/2312.04927).
 
-    An example has the tokens, answer included (``text``, LongTensor (L,) with L = 2 ``num_pairs`` + 2), and labels
-    (``text_target``, LongTensor (L,)), not shifted: −100 everywhere but at the answer. Ids of keys begin at 3, those of values
-    follow.
+    An example has the tokens, answers included (``text``, LongTensor (L,) with L = 2 (``num_pairs`` + ``num_queries``)), and
+    labels (``text_target``, LongTensor (L,)), not shifted: −100 everywhere but at the answers. Ids of keys begin at 3, those of
+    values follow.
 
     Args:
         size: Number of examples.
-        num_pairs: Pairs before the question.
+        num_pairs: Pairs before the first question.
         num_keys: Different keys there are, at least ``num_pairs``.
         num_values: Different values there are; guessing is right once in ``num_values`` times.
+        num_queries: Questions, each for another key; more of them teach more in the same time.
         split: Any name; splits of other names have other examples, but for chance.
         seed: Changes all examples.
         modality: Key of the token ids; that of the labels is its target.
 
     Raises:
-        ValueError: There are fewer than two values, no pairs, or fewer keys than pairs.
+        ValueError: There are fewer than two values, no pairs, fewer keys than pairs, or fewer pairs than questions.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class AssociativeRecall(SyntheticTask):
         num_pairs: int = 8,
         num_keys: int = 16,
         num_values: int = 16,
+        num_queries: int = 1,
         split: str = "train",
         seed: int = 0,
         modality: str = "text",
@@ -51,20 +54,24 @@ class AssociativeRecall(SyntheticTask):
             raise ValueError(f"AssociativeRecall: num_pairs={num_pairs}. Allowed: 1 to num_keys={num_keys}, for keys differ.")
         if num_values < 2:
             raise ValueError(f"AssociativeRecall: num_values={num_values}. Use 2 or more.")
+        if not 1 <= num_queries <= num_pairs:
+            raise ValueError(f"AssociativeRecall: num_queries={num_queries}. Allowed: 1 to num_pairs={num_pairs}.")
         self.num_pairs = num_pairs
         self.num_keys = num_keys
         self.num_values = num_values
+        self.num_queries = num_queries
 
     @staticmethod
-    def example_spec(num_pairs: int = 8, modality: str = "text", **arguments: Any) -> Example:
+    def example_spec(num_pairs: int = 8, num_queries: int = 1, modality: str = "text", **arguments: Any) -> Example:
         """An example without data, for ``mmkit plan``.
 
         Args:
             num_pairs: As for the constructor.
+            num_queries: As for the constructor.
             modality: As for the constructor.
             **arguments: The constructor's others, which change no shape.
         """
-        key, tokens_L = Modalities.get_modality(modality), torch.full((2 * num_pairs + 2,), FIRST_ID)
+        key, tokens_L = Modalities.get_modality(modality), torch.full((2 * (num_pairs + num_queries),), FIRST_ID)
         return Example({EXAMPLE_INDEX_KEY: 0, key.name: tokens_L, key.target: tokens_L})
 
     @property
@@ -73,10 +80,10 @@ class AssociativeRecall(SyntheticTask):
 
     def draw(self, random: Random) -> Example:
         keys = random.sample(range(self.num_keys), self.num_pairs)
-        values = [random.randrange(self.num_values) for _ in keys]
-        asked = random.randrange(self.num_pairs)
-        pairs = [*zip(keys, values, strict=True), (keys[asked], values[asked])]
-        tokens_L = torch.tensor([FIRST_ID + token for key, value in pairs for token in (key, self.num_keys + value)])
+        values = [self.num_keys + random.randrange(self.num_values) for _ in keys]
+        pairs = list(zip(keys, values, strict=True))
+        asked = random.sample(pairs, self.num_queries)
+        tokens_L = torch.tensor([FIRST_ID + token for pair in (*pairs, *asked) for token in pair])
         labels_L = torch.full_like(tokens_L, IGNORED)
-        labels_L[-1] = tokens_L[-1]
+        labels_L[2 * self.num_pairs + 1 :: 2] = tokens_L[2 * self.num_pairs + 1 :: 2]
         return Example({self.modality.name: tokens_L, self.modality.target: labels_L})

@@ -26,3 +26,14 @@ def test_every_pair_is_asked_for_equally_often():
     places = Counter(text[:8:2].index(text[8]) for text in texts)
     assert set(places) == set(range(4))
     assert min(places.values()) > 420  # of 500; fewer has a probability of 1e-4
+
+
+def test_more_questions_ask_for_different_keys():
+    dataset = AssociativeRecall(num_pairs=5, num_queries=3, size=50)
+    for index in range(50):
+        tokens, labels = dataset[index].text.tolist(), dataset[index].text_target.tolist()
+        value_of = dict(zip(tokens[:10:2], tokens[1:10:2], strict=True))
+        asked = tokens[10::2]
+        assert len(set(asked)) == 3
+        assert tokens[11::2] == labels[11::2] == [value_of[key] for key in asked]
+        assert labels[:11] + labels[12::2] == [-100] * 13

@@ -5,7 +5,7 @@ from mmkit.datasets.synthetic import AssociativeRecall, ListOps, SelectiveCopy
 
 
 SMALL = {
-    AssociativeRecall: {"num_pairs": 4},
+    AssociativeRecall: {"num_pairs": 4, "num_queries": 2},
     SelectiveCopy: {"length": 20, "num_copied": 4},
     ListOps: {"min_length": 5, "max_length": 30},
 }
@@ -65,6 +65,7 @@ MISTAKES = [
     (AssociativeRecall, {"size": 0}, "AssociativeRecall: size=0. Use 1 or more."),
     (AssociativeRecall, {"num_pairs": 17}, "num_pairs=17. Allowed: 1 to num_keys=16, for keys differ."),
     (AssociativeRecall, {"num_values": 1}, "num_values=1. Use 2 or more."),
+    (AssociativeRecall, {"num_pairs": 4, "num_queries": 5}, "num_queries=5. Allowed: 1 to num_pairs=4."),
     (SelectiveCopy, {"length": 3, "num_copied": 4}, "num_copied=4. Allowed: 1 to length=3."),
     (SelectiveCopy, {"num_symbols": 1}, "num_symbols=1. Use 2 or more."),
     (ListOps, {"min_length": 9, "max_length": 8}, "min_length=9 must be 1 or more, and at most max_length=8."),
