@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmkit.cli.numbers import at_least
 from mmkit.cli.output import add_json, console, show_json, show_table
 from mmkit.errors import MMKitError, RefusedError, UsageError
 
@@ -23,10 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", metavar="EXPERIMENT")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="as for mmkit_run")
     parser.add_argument("--split", choices=SPLITS, default="train", help="whose examples are shown (default: train)")
-    parser.add_argument("-k", type=int, default=8, metavar="K", help="how many of each data set (default: 8)")
+    parser.add_argument("-k", type=at_least(1), default=8, metavar="K", help="how many of each data set (default: 8)")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="where pictures go (default: peek-EXPERIMENT-SPLIT.png)")
     parser.add_argument(
-        "--check", type=int, default=1000, metavar="N", help="look for duplicates in the first N examples of each (default: 1000)"
+        "--check",
+        type=at_least(0),
+        default=1000,
+        metavar="N",
+        help="look for duplicates in the first N examples of each (default: 1000)",
     )
     add_json(parser)
     parser.set_defaults(run=peek)
@@ -54,7 +59,7 @@ def _peek(cfg: Any, arguments: argparse.Namespace) -> None:
 
     built = {f"{split}.{name}".rstrip("."): _built(entry) for split in SPLITS for name, entry in entries[split].items()}
     views: list[View] = [
-        look_at(f"datasets.{name}", dataset, max(1, arguments.k))
+        look_at(f"datasets.{name}", dataset, arguments.k)
         for name, dataset in built.items()
         if name.partition(".")[0] == arguments.split
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmkit.cli.numbers import at_least
 from mmkit.errors import MMKitError
 
 
@@ -28,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resume = commands.add_parser("resume", help=summary, description=summary.capitalize(), usage=usage)
     resume.add_argument("experiment", metavar="EXPERIMENT")
     resume.add_argument("overrides", metavar="key=value", nargs="*")
-    resume.add_argument("--steps", type=int, default=20, help="optimizer steps of each run (default: 20)")
-    resume.add_argument("--save-every", type=int, metavar="N", help="steps between two checkpoints (default: a fifth of them)")
-    resume.add_argument("--kills", type=int, default=2, help="how often the second run is killed (default: 2)")
+    resume.add_argument("--steps", type=at_least(1), default=20, help="optimizer steps of each run (default: 20)")
+    resume.add_argument(
+        "--save-every", type=at_least(1), metavar="N", help="steps between two checkpoints (default: a fifth of them)"
+    )
+    resume.add_argument("--kills", type=at_least(0), default=2, help="how often the second run is killed (default: 2)")
     resume.add_argument("--keep", type=Path, metavar="DIR", help="keep both runs in this new directory")
     resume.set_defaults(run=verify_resume)
 

@@ -91,3 +91,11 @@ def test_a_data_set_that_cannot_be_built_is_told_in_a_line(pictures, capsys):
     assert run(typed) != 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("mmkit: datasets.train.emoji.dataset: ")
+
+
+@pytest.mark.parametrize(("option", "number", "least"), [("-k", "0", 1), ("-k", "-2", 1), ("--check", "-5", 0)])
+def test_a_number_of_examples_is_one_that_can_be_looked_at(capsys, option, number, least):
+    with pytest.raises(SystemExit) as ended:
+        run(["data", "peek", "first", option, number])
+    assert ended.value.code == 2
+    assert f"argument {option}: '{number}' is given; a whole number from {least} on is needed." in capsys.readouterr().err

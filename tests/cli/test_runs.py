@@ -126,6 +126,40 @@ def test_damaged_and_other_directories_are_left_out(outputs, runs):
     assert runs("show", "first/a")[0] == 0
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+def test_ls_takes_a_number_that_shows_something(outputs, runs, capsys, number):
+    with pytest.raises(SystemExit) as ended:
+        runs("ls", "-n", number)
+    assert ended.value.code == 2
+    assert f"argument -n: '{number}' is given; a whole number from 1 on is needed." in capsys.readouterr().err
+
+
+_STATE = {"revision": 1, "dirty": True, "untracked": 3, "diff": None}
+NOTHING = {
+    "null": dict.fromkeys(ORIGIN),
+    "text": dict.fromkeys(ORIGIN, "text"),
+    "numbers": dict.fromkeys(ORIGIN, 3),
+    "lists of null": {key: [None] for key in ORIGIN},
+    "objects of null": {key: {"a": None} for key in ORIGIN},
+    "null inside": {**ORIGIN, "code": {"project": _STATE, "mmkit": None}, "data": {"train": {"a": None}, "val": None}},
+    "no object": [],
+}
+
+
+@pytest.mark.parametrize("origin", NOTHING.values(), ids=list(NOTHING))
+@pytest.mark.parametrize("attempts", [None, 3, [None], [{}], [{"overrides": None, "start": None, "status": None, "reason": 1}]])
+def test_records_that_hold_something_else_than_they_should_are_read_as_far_as_they_go(outputs, runs, origin, attempts):
+    path = make_run(outputs / "odd" / "d", origin=origin, attempts=attempts, import_roots=None, name=None, job_type=None)
+    for command in ("show", "compare"):
+        for more in ([], ["--json"]):
+            code, out, err = runs(command, *([path] if command == "show" else [path, outputs / "first" / "a"]), *more)
+            assert (code, err) == (0, "")
+            assert "outputs/odd/d" in out
+    assert runs("ls", "--name", "odd")[0] == 0
+    assert runs("rm", path, "--yes")[0] == 0
+    assert not path.exists()
+
+
 def test_ls_of_no_folder_ends_with_3(tmp_path, monkeypatch, runs):
     monkeypatch.chdir(tmp_path)
     code, _, err = runs("ls")

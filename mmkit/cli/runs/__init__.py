@@ -5,8 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from mmkit.cli.numbers import at_least
 from mmkit.cli.output import add_json
 from mmkit.cli.runs.comparing import compare
+from mmkit.cli.runs.finding import OUTPUTS
 from mmkit.cli.runs.listing import list_runs
 from mmkit.cli.runs.record import STATES
 from mmkit.cli.runs.removing import remove_runs
@@ -20,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare ``ls``, ``show``, ``compare``, ``resume`` and ``rm``."""
     commands = parser.add_subparsers(metavar="ACTION", required=True)
     listing = commands.add_parser("ls", help="a table of runs, the newest first")
-    listing.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("outputs"), help="default: outputs")
+    listing.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=OUTPUTS, help=f"default: {OUTPUTS}")
     listing.add_argument("--state", choices=STATES, action="append", help="only runs in this state; may be repeated")
     listing.add_argument("--name", metavar="TEXT", help="only runs with this in their name")
-    listing.add_argument("-n", type=int, metavar="N", dest="number", help="only the newest N")
+    listing.add_argument("-n", type=at_least(1), metavar="N", dest="number", help="only the newest N")
     add_json(listing)
     listing.set_defaults(run=list_runs)
     showing = commands.add_parser("show", help="what a run was, what it came to, and what to do with it")

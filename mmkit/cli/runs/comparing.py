@@ -8,7 +8,7 @@ from typing import Any
 
 from mmkit.cli.output import console, show_json, show_table
 from mmkit.cli.runs.finding import find_run
-from mmkit.cli.runs.record import Run, read_json
+from mmkit.cli.runs.record import Run
 from mmkit.cli.runs.showing import told_code
 from mmkit.cli.runs.wording import number
 from mmkit.errors import UsageError
@@ -47,7 +47,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def differences(runs: Sequence[Run]) -> dict[str, dict[str, tuple[Any, ...]]]:
     """By kind of thing and by key, the values of each run; None where a run has none."""
-    origins = [read_json(run.path / "provenance.json") for run in runs]
+    origins = [run.origin for run in runs]
     sections: dict[str, list[Mapping[str, Any]]] = {
         "configuration": [_configuration(run) for run in runs],
         "code": [_code(origin) for origin in origins],
@@ -76,7 +76,7 @@ def _configuration(run: Run) -> dict[str, Any]:
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
         return flat(yaml.load((run.path / "config.yaml").read_text(), Loader=loader))
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
 
 
@@ -98,7 +98,7 @@ def _machine(origin: Mapping[str, Any]) -> dict[str, Any]:
         name: value for name, value in origin.get("environment", {}).items() if not str(name).startswith(_MOOT_VARIABLES)
     }
     named = {name: origin.get(name) for name in ("host", "platform", "processor")}
-    return {**named, "accelerators": ", ".join(origin.get("accelerators", [])), **variables}
+    return {**named, "accelerators": ", ".join(map(str, origin.get("accelerators", []))), **variables}
 
 
 def _overrides(run: Run) -> dict[str, Any]:

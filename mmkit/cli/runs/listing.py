@@ -28,7 +28,7 @@ def list_runs(arguments: argparse.Namespace) -> None:
         raise RefusedError(f"{folder}: there is no such folder. Runs lie in exp_manager.exp_dir, which is outputs by default.")
     runs = [run for run in find_runs(folder) if not arguments.state or run.state in arguments.state]
     runs = [run for run in runs if not arguments.name or arguments.name in str(run.path)]
-    shown = runs if arguments.number is None else runs[: max(0, arguments.number)]
+    shown = runs if arguments.number is None else runs[: arguments.number]
     if arguments.json:
         show_json([facts(run) for run in shown])
         return

@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
-from mmkit.cli.runs.record import Run, read_json
+from mmkit.cli.runs.record import Run
 
 
 # Overrides that say where a run is and where it starts, not what it is.
@@ -48,10 +48,10 @@ def command(run: Run, *more: str) -> str:
     """The command that started a run, with other overrides added."""
     overrides = run.attempts[0].get("overrides", []) if run.attempts else []
     kept = [str(override) for override in overrides if not str(override).lstrip("+~").startswith(_PLACING)]
-    return shlex.join(["mmkit_run", *_search_path(run.path), *kept, *more])
+    return shlex.join(["mmkit_run", *_search_path(run), *kept, *more])
 
 
-def _search_path(path: Path) -> list[str]:
+def _search_path(run: Run) -> list[str]:
     """What was typed for Hydra itself and is needed to find the experiment again; it is no override of the configuration."""
-    typed = read_json(path / "provenance.json").get("command", [])
-    return [argument for argument in typed if isinstance(argument, str) and argument.lstrip("+").startswith("hydra.searchpath=")]
+    typed = [argument for argument in run.origin.get("command", []) if isinstance(argument, str)]
+    return [argument for argument in typed if argument.lstrip("+").startswith("hydra.searchpath=")]

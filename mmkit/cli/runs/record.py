@@ -19,6 +19,9 @@ from mmkit.experiment.run_lock import LOCK, Holder, read_lock
 STATES = ("running", "finished", "failed", "stopped", "killed")
 _NO_METRICS = frozenset({"step", "epoch", "time"})
 _TAIL = 1 << 16
+# What is written in records as a list or as an object; anything else there says nothing.
+_KINDS: dict[str, type] = dict.fromkeys(("attempts", "overrides", "import_roots", "command", "accelerators", "untracked"), list)
+_KINDS |= dict.fromkeys(("environment", "code", "data", "packages"), dict)
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,24 @@ class Run:
     @classmethod
     def read(cls, path: Path) -> "Run | None":
         """The run in a directory; None if there is none, or nothing can be read of it."""
-        record = read_json(path / RECORD)
+        record = _read_record(path / RECORD)
         return cls(path, record) if "status" in record else None
 
     @property
     def attempts(self) -> list[dict[str, Any]]:
         """What ``run.json`` says of each time that the run was started, the first time first."""
-        attempts = self.record.get("attempts")
-        return [each for each in attempts if isinstance(each, dict)] if isinstance(attempts, list) else []
+        return [_mended(each) for each in self.record.get("attempts", []) if isinstance(each, dict)]
+
+    @cached_property
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, as its ``provenance.json`` says."""
+        origin = _read_record(self.path / "provenance.json")
+        for split, entries in origin.get("data", {}).items():
+            known = entries.items() if isinstance(entries, dict) else ()
+            origin["data"][split] = {name: each for name, each in known if isinstance(each, dict)}
+        for name, state in origin.get("code", {}).items():
+            origin["code"][name] = _mended(state) if isinstance(state, dict) else state
+        return origin
 
     @property
     def job_type(self) -> str:
@@ -150,13 +163,17 @@ class Run:
         return min(values.items(), key=lambda item: _importance(item[0]), default=None)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty if there is none, or it is damaged."""
+def _read_record(path: Path) -> dict[str, Any]:
+    """The object in a file, without what is not of the type that is written there; empty if there is none, or it is damaged."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return _mended(content) if isinstance(content, dict) else {}
+
+
+def _mended(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if isinstance(value, _KINDS.get(key, object))}
 
 
 def seconds_of(timestamp: Any) -> float | None:

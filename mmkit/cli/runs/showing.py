@@ -9,7 +9,7 @@ from mmkit.cli.output import console, show_json, show_table
 from mmkit.cli.runs.finding import find_run
 from mmkit.cli.runs.listing import facts
 from mmkit.cli.runs.next_steps import next_steps
-from mmkit.cli.runs.record import Run, read_json, seconds_of
+from mmkit.cli.runs.record import Run, seconds_of
 from mmkit.cli.runs.wording import moment, number, size, span
 
 
@@ -48,14 +48,14 @@ def everything(run: Run) -> dict[str, Any]:
         "attempts": run.attempts,
         "metrics": run.last_metrics(),
         "checkpoints": [{**vars(info), "path": str(info.path), "is_best": info == best} for info in run.checkpoints],
-        "provenance": read_json(run.path / "provenance.json"),
+        "provenance": run.origin,
         "files": [str(path) for path in _files(run)],
         "next": [{"to": purpose, "command": command} for purpose, command in next_steps(run)],
     }
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
-    origin = read_json(run.path / "provenance.json")
+    origin = run.origin
     last = run.attempts[-1] if run.attempts else {}
     reason = f" ({last['reason']})" if last.get("reason") else ""
     holder = f", {run.holder}" if run.holder else ""
