@@ -5,6 +5,7 @@ from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
 from mmkit.models.mega.batch_state import BatchState
+from mmkit.models.mega.bias_table import BiasTable
 from mmkit.models.mega.chunk_memory import ChunkMemory
 from mmkit.models.mega.cross_memory import CrossMemory
 from mmkit.models.mega.ema_memory import EmaMemory
@@ -34,6 +35,7 @@ class MegaCacheLayer(CacheLayerMixin):
         self.attention = KeyValueMemory(self._capacity) if size is None else ChunkMemory(size)
         self.ema = EmaMemory()
         self.cross = CrossMemory()
+        self.bias, self.cross_bias = BiasTable(), BiasTable()
 
     @property
     def keys(self) -> Tensor | None:

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from mmkit.models.mega.attend import attend
+from mmkit.models.mega.attend_once import attend_once
 from mmkit.models.mega.cache_layer import MegaCacheLayer
 from mmkit.models.mega.dropout import dropout_layer
+from mmkit.models.mega.key_value_memory import Visible
 from mmkit.models.mega.norms import SequenceNorm
 from mmkit.models.mega.relative_bias import relative_bias
 from mmkit.models.mega.row_positions import leading_pads
@@ -66,21 +68,32 @@ class GatedCrossAttention(nn.Module):
         x_BLD = self.norm(x_BLD, mask_BL) if self.prenorm else x_BLD
         update_BLD, gate_BLD, q_BLZ = self.q_proj(x_BLD).split(self.widths, dim=-1)
         k_BSZ, v_BSD, memory_mask_BS = self.source(memory_BSD, memory_mask_BS, cache)
-        found_BLD, weights_BLS = attend(
-            q_BLZ,
-            k_BSZ,
-            v_BSD,
-            self.rel_pos_bias,
-            self.attention_activation,
-            causal=False,
-            mask_BS=memory_mask_BS,
-            offset=first_position(x_BLD.shape[1], mask_BL, cache),
-            dropout_p=self.attention_dropout if self.training else 0.0,
-            return_weights=output_attentions,
-        )
+        source = Visible(k_BSZ, v_BSD, memory_mask_BS, first_position(x_BLD.shape[1], mask_BL, cache))
+        found_BLD, weights_BLS = self.attention(q_BLZ, source, cache, output_attentions)
         candidate_BLD = self.dropout(self.activation(self.h_proj(found_BLD * F.silu(gate_BLD))))
         out_BLD = torch.lerp(residual_BLD, candidate_BLD, update_BLD.sigmoid())
         return (out_BLD if self.prenorm else self.norm(out_BLD, mask_BL)), weights_BLS
+
+    def attention(
+        self, q_BLZ: Tensor, source: Visible, cache: MegaCacheLayer | None, output_attentions: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from the new positions to the source."""
+        if cache is not None and q_BLZ.shape[1] == 1 and not self.training:
+            num_keys, farthest = source.keys_BSZ.shape[1], cache.get_seq_length() - 1
+            bias_XS = cache.cross_bias.row(self.rel_pos_bias, source.offset, num_keys, farthest)
+            return attend_once(q_BLZ, source, bias_XS, self.attention_activation, causal=False)
+        return attend(
+            q_BLZ,
+            source.keys_BSZ,
+            source.values_BSH,
+            self.rel_pos_bias,
+            self.attention_activation,
+            causal=False,
+            mask_BS=source.mask_BS,
+            offset=source.offset,
+            dropout_p=self.attention_dropout if self.training else 0.0,
+            return_weights=output_attentions,
+        )
 
     def source(
         self, memory_BSD: Tensor | None, mask_BS: Tensor | None, cache: MegaCacheLayer | None

@@ -11,11 +11,13 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 
 from mmkit.models.mega.attend import attend
+from mmkit.models.mega.attend_once import attend_once
 from mmkit.models.mega.cache_layer import MegaCacheLayer
 from mmkit.models.mega.chunk_memory import ChunkMemory
 from mmkit.models.mega.chunks import self_attend
 from mmkit.models.mega.dropout import dropout_layer
 from mmkit.models.mega.ema import MultiHeadEMA
+from mmkit.models.mega.key_value_memory import Visible
 from mmkit.models.mega.norms import SequenceNorm
 from mmkit.models.mega.relative_bias import relative_bias
 
@@ -128,7 +130,16 @@ class MovingAverageGatedAttention(nn.Module):
             y, weights = self.attend_to_new(F.pad(q_BLZ, (0, 0, past, 0)), *longer, output_attentions=output_attentions)
             return y[:, past:], weights
         seen = memory.append(k_BLZ, v_BLH, mask_BL, cache.record_past)
-        y_BLH, weights_BLS = attend(
+        y_BLH, weights_BLS = self.attend_to_seen(q_BLZ, seen, cache, output_attentions)
+        return y_BLH, None if weights_BLS is None else weights_BLS.unsqueeze(1)
+
+    def attend_to_seen(self, q_BLZ: Tensor, seen: Visible, cache: MegaCacheLayer, output_attentions: bool) -> Attended:
+        """Attend from the new positions to keys of the cache, which end with their own."""
+        if q_BLZ.shape[1] == 1 and not self.training:
+            num_keys = seen.keys_BSZ.shape[1]
+            bias_XS = cache.bias.row(self.rel_pos_bias, seen.offset, num_keys, farthest=num_keys - 1)
+            return attend_once(q_BLZ, seen, bias_XS, self.attention_activation, causal=True)
+        return attend(
             q_BLZ,
             seen.keys_BSZ,
             seen.values_BSH,
@@ -140,7 +151,6 @@ class MovingAverageGatedAttention(nn.Module):
             dropout_p=self.attention_dropout if self.training else 0.0,
             return_weights=output_attentions,
         )
-        return y_BLH, None if weights_BLS is None else weights_BLS.unsqueeze(1)
 
     def attend_to_new(
         self,
