@@ -78,6 +78,8 @@ class MegaModel(MegaPreTrainedModel):
         if input_ids is not None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         self._check_memory(encoder_hidden_states)
+        if isinstance(past_key_values, tuple | list) and past_key_values:
+            past_key_values = self._from_tuple(tuple(past_key_values), attention_mask, x_BLD.shape[1])
         cache = self._cache(past_key_values, use_cache)
         past_length = 0 if cache is None else cache.get_seq_length()
         outputs = self._run_blocks(
@@ -127,6 +129,13 @@ class MegaModel(MegaPreTrainedModel):
                 "encoder_hidden_states were given to a model without cross-attention. "
                 "Build it with is_decoder=True, bidirectional=False and add_cross_attention=True."
             )
+
+    def _from_tuple(self, past: tuple[Any, ...], attention_mask: Tensor | None, length: int) -> MegaCache:
+        """The documented tuple as a cache; a mask of all positions tells which of the past are real."""
+        if attention_mask is None or attention_mask.shape[1] == length:
+            return MegaCache.from_legacy_cache(past, self.config)
+        past_mask = attention_mask[:, :-length]
+        return MegaCache.from_legacy_cache(past, self.config, past_mask, past_mask.shape[1])
 
     def _cache(self, past_key_values: Any, use_cache: bool | None) -> MegaCache | None:
         """The cache to read and fill: the given one, or a new one where wanted."""
