@@ -1,10 +1,11 @@
 """Attention that keeps one block of weights at a time, forwards and backwards.
 
-Memory grows with the length instead of its square. The weights are computed again in the backward pass, with derivatives in closed
-form. A block stays in the cache of a processor, so there this is the fastest way, too.
+Memory grows with the length instead of its square. The weights are computed again in the backward pass, with derivatives in
+closed form. A block stays in the cache of a processor, so there this is the fastest way, too.
 """
 
-# Shapes: B batch, T queries, S keys, Z shared representation, H values, D distances; b, t, s: those of one block.
+# Shapes: B batch, T queries, S keys, Z shared representation, H values, D distances, R and W those of row_blocks.bias_strip;
+# b, t, s: those of one block.
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,10 @@ from torch.autograd.function import once_differentiable
 
 from mmkit.models.mega.attention_functions import LAPLACE_MEAN, AttentionActivation
 from mmkit.models.mega.drop import keep_mask, keep_scale
-from mmkit.models.mega.row_blocks import Block, biased_scores, blocks, hide_future_, sum_by_distance
+from mmkit.models.mega.row_blocks import Block, bias_strip, biased_scores, blocks, hide_future_
 
 
+FLAT = -60.0
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 
@@ -60,62 +62,60 @@ def attend_in_blocks(
     if rules.activation == "laplace":
         # (1 + erf(z)) / 2 with z = sqrt(2 pi) (score - mean): the factors go to what is small.
         q_BTZ, values_D, v_BSH = q_BTZ * ROOT_2PI, (values_D - LAPLACE_MEAN) * ROOT_2PI, 0.5 * v_BSH
-    return _AttendInBlocks.apply(q_BTZ, k_BSZ, v_BSH, values_D, key_bias_B1S, rules)
+    return _AttendInBlocks.apply(rules, q_BTZ, k_BSZ, v_BSH, bias_strip(values_D, q_BTZ.shape[1]), key_bias_B1S)
 
 
 class _AttendInBlocks(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, q_BTZ: Tensor, k_BSZ: Tensor, v_BSH: Tensor, values_D: Tensor, key_bias_B1S: Tensor | None, rules: Rules
-    ):
+    def forward(ctx: Any, rules: Rules, q_BTZ: Tensor, k_BSZ: Tensor, v_BSH: Tensor, strip: Tensor, key_bias: Tensor | None):
         y_BTH = v_BSH.new_empty(*q_BTZ.shape[:2], v_BSH.shape[-1])
         kept: list[Tensor] = []
         with torch.autocast(q_BTZ.device.type, enabled=False):
             for block in blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset):
-                weights_bts = weights_(block_scores(block, q_BTZ, k_BSZ, values_D, key_bias_B1S, rules), rules.activation)
+                weights_bts = weights_(block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset), rules.activation)
                 if rules.dropout_p:
                     kept.append(keep_mask(weights_bts, rules.dropout_p))
                     weights_bts.mul_(keep_scale(kept[-1], rules.dropout_p, weights_bts.dtype))
-                block.put(weights_bts.to(v_BSH.dtype) @ block.keys(v_BSH), y_BTH)
-        ctx.save_for_backward(q_BTZ, k_BSZ, v_BSH, values_D, key_bias_B1S, y_BTH, *kept)
+                block.of_queries(y_BTH).copy_(weights_bts.to(v_BSH.dtype) @ block.of_keys(v_BSH))
+        ctx.save_for_backward(q_BTZ, k_BSZ, v_BSH, strip, key_bias, y_BTH, *kept)
         ctx.rules = rules
         return y_BTH
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        q_BTZ, k_BSZ, v_BSH, values_D, key_bias_B1S, y_BTH, *kept = ctx.saved_tensors
-        dq_BTZ, dk_BSZ, dv_BSH, dvalues_D = (torch.zeros_like(x) for x in (q_BTZ, k_BSZ, v_BSH, values_D))
+        q_BTZ, k_BSZ, v_BSH, strip, key_bias, y_BTH, *kept = ctx.saved_tensors
+        dq_BTZ, dk_BSZ, dv_BSH, dstrip = (torch.zeros_like(x) for x in (q_BTZ, k_BSZ, v_BSH, strip))
         rules: Rules = ctx.rules
         for index, block in enumerate(blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset)):
-            scores_bts = block_scores(block, q_BTZ, k_BSZ, values_D, key_bias_B1S, rules)
+            scores_bts = block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset)
             weights_bts, slope_bts = weights_and_slope_(scores_bts, rules.activation)
-            dy_btH = block.take(grads[0])
-            dscores_bts = (dy_btH @ block.keys(v_BSH).transpose(1, 2)).to(weights_bts.dtype)
+            dy_btH = block.of_queries(grads[0])
+            dscores_bts = (dy_btH @ block.of_keys(v_BSH).transpose(1, 2)).to(weights_bts.dtype)
             if rules.dropout_p:
                 scale_bts = keep_scale(kept[index], rules.dropout_p, weights_bts.dtype)
                 dscores_bts.mul_(scale_bts)
                 weights_bts = scale_bts.mul_(weights_bts)
-            block.keys(dv_BSH).baddbmm_(weights_bts.to(dy_btH.dtype).transpose(1, 2), dy_btH)
+            block.of_keys(dv_BSH).baddbmm_(weights_bts.to(dy_btH.dtype).transpose(1, 2), dy_btH)
             if rules.activation == "softmax":
-                dscores_bts.sub_((dy_btH * block.take(y_BTH)).sum(-1, keepdim=True))
+                dscores_bts.sub_((dy_btH * block.of_queries(y_BTH)).sum(-1, keepdim=True))
             dscores_bts.mul_(slope_bts)
-            block.values_of(dvalues_D).add_(sum_by_distance(dscores_bts))
+            block.of_strip(dstrip).add_(dscores_bts.sum(0))
             dscores_bts = dscores_bts.to(q_BTZ.dtype)
-            block.put(dscores_bts @ block.keys(k_BSZ), dq_BTZ)
-            block.keys(dk_BSZ).baddbmm_(dscores_bts.transpose(1, 2), block.take(q_BTZ))
-        return dq_BTZ, dk_BSZ, dv_BSH, dvalues_D, None, None
+            block.of_queries(dq_BTZ).baddbmm_(dscores_bts, block.of_keys(k_BSZ))
+            block.of_keys(dk_BSZ).baddbmm_(dscores_bts.transpose(1, 2), block.of_queries(q_BTZ))
+        return None, dq_BTZ, dk_BSZ, dv_BSH, dstrip, None
 
 
 def block_scores(
-    block: Block, q_BTZ: Tensor, k_BSZ: Tensor, values_D: Tensor, key_bias_B1S: Tensor | None, rules: Rules
+    block: Block, q_BTZ: Tensor, k_BSZ: Tensor, strip_RW: Tensor, key_bias_B1S: Tensor | None, offset: int | None
 ) -> Tensor:
-    """Scores (b, t, s) of a block; -inf in the future, the lowest number at padding."""
-    scores_bts = biased_scores(block.take(q_BTZ), block.keys(k_BSZ), block.values_of(values_D))
+    """Scores (b, t, s) of a block: -inf in the future, the lowest number at padding."""
+    scores_bts = biased_scores(block.of_queries(q_BTZ), block.of_keys(k_BSZ), block.of_strip(strip_RW))
     if key_bias_B1S is not None:
         scores_bts.add_(key_bias_B1S[block.batch, :, : block.num_keys])
-    if rules.offset is not None:
-        hide_future_(scores_bts, block, q_BTZ.shape[1], rules.offset)
+    if offset is not None:
+        hide_future_(scores_bts, block, offset)
     return scores_bts
 
 
@@ -135,7 +135,9 @@ def weights_and_slope_(scores_bts: Tensor, activation: AttentionActivation) -> t
         weights_bts = weights_(scores_bts, activation)
         return weights_bts, weights_bts
     if activation == "laplace":
-        slope_bts = scores_bts.square().neg_().exp_().mul_(2 / math.sqrt(math.pi))
+        # Denormal numbers take ten times as long: far from the mean, the slope is nothing.
+        slope_bts = scores_bts.square().neg_().clamp_(min=FLAT).exp_()
+        slope_bts = torch.threshold_(slope_bts, 2 * math.exp(FLAT), 0.0).mul_(2 / math.sqrt(math.pi))
         return weights_(scores_bts, activation), slope_bts
     slope_bts = scores_bts.relu_().mul(2)
     return weights_(scores_bts, activation), slope_bts

@@ -92,6 +92,42 @@ def test_padding_changes_nothing(activation: str, kind: str, causal: bool, left:
     torch.testing.assert_close(together[:, left : left + length], alone)
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["all", "masked"])
+@pytest.mark.parametrize("causal", [False, True], ids=["both", "causal"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("sizes", [(300, 300), (300, 290), (140, 301)], ids=str)
+def test_many_blocks_give_what_whole_weights_give(activation: str, causal: bool, masked: bool, sizes: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    bias, tensors = make_bias("rotary"), inputs(9, *sizes)
+    mask = torch.rand(9, sizes[1]) < 0.8 if masked else None
+    offset = None if sizes[1] >= sizes[0] else 5
+    results = []
+    for return_weights in (False, True):
+        y, _ = attend(*tensors, bias, activation, causal=causal, mask_BS=mask, offset=offset, return_weights=return_weights)
+        results.append((y, *torch.autograd.grad(y.square().sum(), (*tensors, *bias.parameters()))))
+    torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_dropout_in_blocks_has_the_right_mean_and_gradients(activation: str) -> None:
+    torch.manual_seed(0)
+    bias, (q, k, _) = make_bias("rotary"), inputs(1, 150, 150)
+    identity = torch.eye(150, dtype=torch.float64)[None].requires_grad_()
+
+    def dropped() -> Tensor:
+        torch.manual_seed(1)
+        return attend(q, k, identity, bias, activation, causal=False, dropout_p=0.25)[0]
+
+    _, weights = attend(q, k, identity, bias, activation, causal=False, return_weights=True)
+    assert weights is not None
+    factor = (dropped() / weights)[weights > 1e-9].detach()
+    assert factor.eq(0).double().mean().item() == pytest.approx(0.25, abs=0.02)
+    torch.testing.assert_close(factor[factor != 0], torch.full_like(factor[factor != 0], 4 / 3), atol=1e-4, rtol=0)
+    parameters = (q, k, identity, *bias.parameters())
+    expected = torch.autograd.grad((weights * dropped().ne(0) * 4 / 3 @ identity).square().sum(), parameters)
+    torch.testing.assert_close(torch.autograd.grad(dropped().square().sum(), parameters), expected, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_dropout_drops_weights_and_scales_the_others(activation: str) -> None:
     bias, (q, k, _) = make_bias("rotary"), inputs(1, 6, 6)
