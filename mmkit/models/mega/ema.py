@@ -1,6 +1,5 @@
 """Multi-dimensional damped EMA (Mega, https://arxiv.org/abs/2209.10655, section 3.2): what mixes positions before attention."""
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,8 +9,8 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from mmkit.models.mega.convolution import convolve
-from mmkit.models.mega.ema_kernel import ema_coefficients, ema_kernel
-from mmkit.models.mega.scan import ema_scan
+from mmkit.models.mega.ema_kernel import Averages, averages_of
+from mmkit.models.mega.scan import average_in_chunks
 
 
 # Shapes: B batch, L positions, D hidden_size, N ema_projection_size, K = 2 D when bidirectional, else D, T truncation.
@@ -32,7 +31,6 @@ class MultiHeadEMA(nn.Module):
         self.projection_size: int = config.ema_projection_size
         self.bidirectional: bool = config.bidirectional
         self.truncation: int | None = config.truncation
-        self.scale = 1 / math.sqrt(self.projection_size)
         self.initial_ranges = (config.ema_delta_alpha_range, config.ema_beta_range, config.ema_gamma_omega_range)
         kernels = 2 * self.hidden_size if self.bidirectional else self.hidden_size
         self.damping_factor = nn.Parameter(torch.empty(kernels, self.projection_size, 1))
@@ -79,57 +77,50 @@ class MultiHeadEMA(nn.Module):
         dtype = torch.float64 if torch.float64 in (x_BLD.dtype, self.residual_weight.dtype) else torch.float32
         with _without_autocast(x_BLD.device.type):
             inputs_BLD = x_BLD.to(dtype)
-            residual_BLD = inputs_BLD * self.residual_weight.to(dtype)
-            if mask_BL is not None:
-                inputs_BLD = inputs_BLD.masked_fill(~mask_BL.unsqueeze(-1), 0.0)
-            y_BLD, state = self._average(inputs_BLD, state, return_state)
-            return F.silu(y_BLD + residual_BLD).to(x_BLD.dtype), state
-
-    def _average(self, x_BLD: Tensor, state: Tensor | None, return_state: bool) -> tuple[Tensor, Tensor | None]:
-        log_q_KN, into_KN, out_KN = self._weights(x_BLD.dtype)
-        if self.truncation is not None and not self.bidirectional:
-            return self._truncated(x_BLD, ema_kernel(into_KN * out_KN, log_q_KN, self.truncation), state, return_state)
-        if self.bidirectional:
-            taps = x_BLD.shape[1] if self.truncation is None else min(self.truncation, x_BLD.shape[1])
-            return convolve(x_BLD, *ema_kernel(into_KN * out_KN, log_q_KN, taps).chunk(2)), None
-        if x_BLD.shape[1] == 1:
-            y_BLD, state = _one_step(x_BLD, log_q_KN, into_KN, out_KN, state)
-        else:
-            y_BLD, state = ema_scan(x_BLD, log_q_KN, into_KN, out_KN, state)
-        return y_BLD, state if return_state else None
+            masked_BLD = inputs_BLD if mask_BL is None else inputs_BLD.masked_fill(~mask_BL.unsqueeze(-1), 0.0)
+            y_BLD, state = self._average(masked_BLD, self._averages(dtype), state, return_state)
+            y_BLD = F.silu(torch.addcmul(y_BLD, inputs_BLD, self.residual_weight.to(dtype)))
+        return y_BLD.to(x_BLD.dtype), state if return_state else None
 
     def kernel(self, length: int) -> Tensor:
         """The first ``length`` weights of the convolution, (K, length): the past's, then the future's if bidirectional."""
-        log_q_KN, into_KN, out_KN = self._weights(self.damping_factor.dtype)
-        return ema_kernel(into_KN * out_KN, log_q_KN, length)
+        return self._averages(self.damping_factor.dtype).kernel(length)
 
-    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Log q, p β and γ / √N, all (K, N)."""
-        p_KN, log_q_KN = ema_coefficients(self.damping_factor.to(dtype), self.decay_factor.to(dtype))
-        into_KN = p_KN * self.ema_expansion_matrix.to(dtype).squeeze(-1)
-        return log_q_KN, into_KN, self.kernel_projection_matrix.to(dtype) * self.scale
+    def _averages(self, dtype: torch.dtype) -> Averages:
+        parameters = (self.damping_factor, self.decay_factor, self.ema_expansion_matrix, self.kernel_projection_matrix)
+        return averages_of(*(parameter.to(dtype) for parameter in parameters))
 
-    def _truncated(
-        self, x_BLD: Tensor, kernel_DT: Tensor, state_BTD: Tensor | None, return_state: bool
+    def _average(
+        self, x_BLD: Tensor, averages: Averages, state: Tensor | None, return_state: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """A kernel that ends needs the inputs that it still reaches, not the averages: these never forget."""
-        length, reach = x_BLD.shape[1], kernel_DT.shape[-1] - 1
-        if state_BTD is not None:
-            x_BLD = torch.cat([state_BTD, x_BLD], dim=1)
-        y_BLD = convolve(x_BLD, kernel_DT)[:, -length:]
-        if not return_state:
-            return y_BLD, None
-        x_BLD = F.pad(x_BLD, (0, 0, max(reach - x_BLD.shape[1], 0), 0))  # before the start come zeros
-        return y_BLD, x_BLD[:, x_BLD.shape[1] - reach :]
+        past, future = averages.directions() if self.bidirectional else (averages, None)
+        if self.truncation is not None:
+            return _truncated_average(x_BLD, past, future, self.truncation, state, return_state)
+        if x_BLD.shape[1] == 1 and future is None:
+            return _one_step(x_BLD, past, state)
+        return average_in_chunks(x_BLD, past, future, state, return_state)
 
 
-def _one_step(
-    x_B1D: Tensor, log_q_DN: Tensor, into_DN: Tensor, out_DN: Tensor, state_BDN: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    new_BDN = x_B1D.transpose(1, 2) * into_DN
+def _one_step(x_B1D: Tensor, averages: Averages, state_BDN: Tensor | None) -> tuple[Tensor, Tensor]:
+    new_BDN = x_B1D.transpose(1, 2) * averages.into_KN
     if state_BDN is not None:
-        new_BDN = torch.addcmul(new_BDN, state_BDN, log_q_DN.exp())
-    return (new_BDN * out_DN).sum(-1).unsqueeze(1), new_BDN
+        new_BDN = torch.addcmul(new_BDN, state_BDN, averages.log_q_KN.exp())
+    return (new_BDN * averages.out_KN).sum(-1).unsqueeze(1), new_BDN
+
+
+def _truncated_average(
+    x_BLD: Tensor, past: Averages, future: Averages | None, truncation: int, state_BTD: Tensor | None, return_state: bool
+) -> tuple[Tensor, Tensor | None]:
+    """A kernel that ends needs the last T - 1 inputs, which it still reaches, and not the averages, which never forget."""
+    new = x_BLD.shape[1]
+    if state_BTD is not None:
+        x_BLD = torch.cat([state_BTD, x_BLD], dim=1)
+    taps = min(truncation, x_BLD.shape[1])
+    y_BLD = convolve(x_BLD, past.kernel(taps), None if future is None else future.kernel(taps))[:, -new:]
+    if not return_state:
+        return y_BLD, None
+    x_BLD = F.pad(x_BLD, (0, 0, max(truncation - 1 - x_BLD.shape[1], 0), 0))  # before the start come zeros
+    return y_BLD, x_BLD[:, x_BLD.shape[1] - (truncation - 1) :]
 
 
 def _without_autocast(device_type: str) -> Any:
