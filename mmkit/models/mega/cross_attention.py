@@ -71,7 +71,7 @@ class GatedCrossAttention(nn.Module):
         source = Visible(k_BSZ, v_BSD, memory_mask_BS, first_position(x_BLD.shape[1], mask_BL, cache))
         found_BLD, weights_BLS = self.attention(q_BLZ, source, cache, output_attentions)
         candidate_BLD = self.dropout(self.activation(self.h_proj(found_BLD * F.silu(gate_BLD))))
-        out_BLD = torch.lerp(residual_BLD, candidate_BLD, update_BLD.sigmoid())
+        out_BLD = torch.lerp(residual_BLD, candidate_BLD.to(residual_BLD.dtype), update_BLD.sigmoid().to(residual_BLD.dtype))
         return (out_BLD if self.prenorm else self.norm(out_BLD, mask_BL)), weights_BLS
 
     def attention(

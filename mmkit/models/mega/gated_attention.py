@@ -93,7 +93,7 @@ class MovingAverageGatedAttention(nn.Module):
         mixed_BLH, weights = self.attention(q_BLZ, k_BLZ, self.hidden_dropout(v_BLH), mask_BL, cache, output_attentions)
         # Equations 12 to 14: the reset gate on what was attended to, the update gate between it and the input.
         candidate_BLD = self.dropout(self.activation(own_BLD + self.h_proj(mixed_BLH * F.silu(gate_BLH))))
-        out_BLD = torch.lerp(residual_BLD, candidate_BLD, update_BLD.sigmoid())
+        out_BLD = torch.lerp(residual_BLD, candidate_BLD.to(residual_BLD.dtype), update_BLD.sigmoid().to(residual_BLD.dtype))
         return (out_BLD if self.prenorm else self.norm(out_BLD, mask_BL)), weights
 
     def moving_average(self, x_BLD: Tensor, mask_BL: Tensor | None, cache: MegaCacheLayer | None) -> Tensor:
