@@ -31,7 +31,7 @@ def ablated(model: MegaWithHead, without: str | None = None) -> MegaWithHead:
         if isinstance(block, MegaBlock) and without is not None:
             layer = _kinds()[without](model.config)
             layer.load_state_dict(block.mega_layer.state_dict())
-            block.mega_layer = layer
+            block.mega_layer = layer.train(block.training)
     return model
 
 

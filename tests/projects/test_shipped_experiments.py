@@ -1,4 +1,4 @@
-"""Every experiment that mmkit ships is composed, built and run for two batches, on its real data."""
+"""Every experiment that mmkit ships is composed, built and run for two batches, on its real data where that needs no download."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ from rich.console import Console
 from mmkit.conf.projects import find_projects
 from mmkit.datasets.preparation import prepare
 from projects.emoji_clip.recipe import EmojiRecipe
+from tests.projects.fashion_mnist import provide_fashion_mnist
 
 
 SHIPPED = [project for project in find_projects(Path("/")) if project.package.startswith("projects.")]
@@ -28,6 +29,7 @@ def environment(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMKIT_DATA", str(folder))
         prepare(EmojiRecipe(), "pypi", console=Console(quiet=True))
+        provide_fashion_mnist()
     return os.environ | {"MMKIT_DATA": str(folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
