@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmkit.conf.store import external_store
 from mmkit.extras import require
 from mmkit.modules.encoders.hf_loading import load_model
+from mmkit.modules.encoders.hf_text import max_text_length
 
 
 # Shapes: B texts, L tokens, D embedding dim, V ids of the vocabulary, C labels.
@@ -68,7 +69,7 @@ class HFModel(nn.Module):
 
     def input_spec(self) -> dict[str, Tensor]:
         """What an example holds for this model, without values; for ``mmkit plan``, where nothing else says it."""
-        return {"text": torch.empty(512, dtype=torch.long, device="meta")}
+        return {"text": torch.empty(min(max_text_length(self.model) or 512, 512), dtype=torch.long, device="meta")}
 
     def forward(
         self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, use_cache: bool | None = None, **kwargs: Any

@@ -62,7 +62,7 @@ class BatchPlanner:
     def note_lacking(self, lacking: list[str], example: Example, source: str) -> None:
         have = ", ".join(key for key in example if key not in IDS)
         for name in lacking:
-            key = f"task.encoders.{_encoder_key(self.task, name)}"
+            key = read_by(self.task)[name]
             self.builder.findings.mismatch(key, f"{key} reads {name!r}, which {source} does not give (it gives: {have}).")
 
     def _collated(self, example: Example) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class BatchPlanner:
         """Text that no tokenizer has seen; the step goes on with what the encoder reads, if it says so."""
         key = f"dataloader.{self.stage}.collate_fn.batch_processors"
         for name in [name for name in read_by(self.task) if isinstance(batch.get(name), list)]:
-            encoder, origin = f"task.encoders.{_encoder_key(self.task, name)}", self.guards.origins[name]
+            encoder, origin = read_by(self.task)[name], self.guards.origins[name]
             self.builder.findings.mismatch(
                 encoder, f"{encoder} reads {name!r} as a tensor, but {origin} gives text: add a tokenizer as {key}.{name}."
             )
@@ -109,7 +109,8 @@ class BatchPlanner:
 
     def _fill(self, batch: dict[str, Any], lacking: list[str], datasets: list[str]) -> None:
         """Take what is missing from the command line, or from what the encoders say they read."""
-        encoders = {key: part for key, part in self.builder.objects.items() if key.startswith("task.encoders.")}
+        readers = {*read_by(self.task).values()}
+        encoders = {key: part for key, part in self.builder.objects.items() if key in readers}
         assumed = from_encoders(encoders, lacking)
         given(batch, {**assumed, **self.shapes}, self._batch_size(), self.guards.step)
         self.guards.origins |= dict.fromkeys(assumed, "the batch") | {name: f"--shape {name}" for name in self.shapes}
@@ -167,10 +168,12 @@ def _models(task: TrainingTask) -> list[MultimodalEncoder]:
     return [module for module in task.modules() if isinstance(module, MultimodalEncoder)]
 
 
-def read_by(task: TrainingTask) -> list[str]:
+def embedded_by(task: TrainingTask) -> list[str]:
     """Modalities that the task embeds."""
     return [name for model in _models(task) for name in model.modalities]
 
 
-def _encoder_key(task: TrainingTask, modality: str) -> str:
-    return next(model.module_keys[modality].encoder for model in _models(task) if modality in model.module_keys)
+def read_by(task: TrainingTask) -> dict[str, str]:
+    """Modalities that the task reads, with the key of the component that reads each."""
+    encoders = {name: f"task.encoders.{model.module_keys[name].encoder}" for model in _models(task) for name in model.modalities}
+    return encoders | getattr(task, "modules_reading", dict)()

@@ -60,13 +60,19 @@ def merged(examples: Mapping[str, Example | None], builder: Builder) -> Example:
 
 def collated(example: Example, batch_size: int, collate: Any, step: Stepping) -> dict[str, Any]:
     """A batch of ``batch_size`` examples like one; of their texts, every other is cut in half so that there is padding."""
-    tensors = {key: step.abstract(value) if isinstance(value, Tensor) else value for key, value in example.items()}
+    tensors = {key: _planned(value, step) if isinstance(value, Tensor) else value for key, value in example.items()}
     examples = []
     for index in range(batch_size):
         texts = {key: value[: len(value) // 2] for key, value in tensors.items() if isinstance(value, str) and index % 2}
         examples.append(Example({**tensors, **texts, EXAMPLE_INDEX_KEY: index, DATASET_INDEX_KEY: 0}))
     with step:
         return collate(examples)
+
+
+def _planned(value: Tensor, step: Stepping) -> Tensor:
+    """A tensor of an example; ids keep their values, so that an embedding with too few rows is noticed."""
+    are_ids = value.dtype == torch.long and value.ndim == 1 and value.numel() <= SMALL_INTEGERS
+    return value if are_ids and not value.is_meta and not step.is_abstract(value) else step.abstract(value)
 
 
 def with_largest_ids(batch: dict[str, Any], processors: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._pytree import tree_leaves
 
 from mmkit.datasets.core import Modalities
+from mmkit.errors import first_line
 from mmkit.models.multimodal_encoder import MultimodalEncoder
 from mmkit.plan.building import Builder
 from mmkit.plan.findings import BrokenError
@@ -17,6 +18,7 @@ from mmkit.plan.symbolic import Stepping
 
 
 KEEPS_SIZE = (nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
+_MODEL_INPUTS = ("input_ids", "inputs_embeds")  # of Hugging Face-style models, which are called by name
 VALUES_NEEDED = (DataDependentOutputException, DynamicOutputShapeException, NotImplementedError)
 
 
@@ -42,12 +44,14 @@ class Guards:
         step: The mode that the step is taken in.
         count: Says how many floating-point operations there were so far.
         origins: Which key every entry of the batch comes from.
+        reading: The modality that a component reads, by its key, for those that are called with a tensor instead of a batch.
     """
 
     builder: Builder
     step: Stepping
     count: Callable[[], int] = lambda: 0
     origins: dict[str, str] = field(default_factory=dict)
+    reading: dict[str, str] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     _keys: dict[int, str] = field(default_factory=dict)
     _fed_by: dict[str, str | None] = field(default_factory=dict)
@@ -82,7 +86,7 @@ class Guards:
 
         def guarded(*args: Any, **kwargs: Any) -> Any:
             before, height = self.count(), len(self._path)
-            made_by = getattr(self._input(key, module, args)[1], "made_by", None)
+            made_by = getattr(self._input(key, module, args, kwargs)[1], "made_by", None)
             self._fed_by[key] = None if made_by == key else made_by  # its own, of the step before, where it hands its input on
             args = with_equal_sizes(self, args)
             try:
@@ -90,7 +94,7 @@ class Guards:
             except BrokenError:
                 raise
             except Exception as error:
-                self._mend(key, module, error, args)
+                self._mend(key, module, error, args, kwargs)
                 del self._path[height:]
                 out = self._again(forward, args, kwargs)
             self._note(key, out, self.count() - before)
@@ -112,7 +116,7 @@ class Guards:
 
     # What does not fit, and how to go on
 
-    def _mend(self, key: str, module: nn.Module, error: Exception, args: Any) -> None:
+    def _mend(self, key: str, module: nn.Module, error: Exception, args: Any, kwargs: Any) -> None:
         """Note what ``module`` objects to, and let that part of it take what it is given.
 
         Raises:
@@ -124,14 +128,14 @@ class Guards:
                 f"{key} decides by values of tensors ({type(culprit).__name__}), which a plan does not know: it is left out."
             )
             raise BrokenError from error
-        name, given = self._input(key, module, args)
+        name, given = self._input(key, module, args, kwargs)
         if isinstance(error, IndexError) and isinstance(culprit, nn.Embedding) and given is not None:
             self._mend_embedding(key, culprit, name, given)
             return
         takes = taken(culprit)
         has = None if given is None or takes is None or given.ndim < abs(takes[1]) + (takes[1] >= 0) else given.shape[takes[1]]
         if given is None or takes is None or has is None or has == takes[0]:
-            self.findings.mismatch(key, f"{key}: {_first_line(error)}")
+            self.findings.mismatch(key, f"{key}: {first_line(error)}")
             raise BrokenError from error
         consumer = self._named(key, takes[0], TAKES) or f"the {takes[0]} that {key} takes"
         self.findings.mismatch(key, f"{consumer} does not match {self.source(given, name, has)}.")
@@ -156,14 +160,15 @@ class Guards:
         self.findings.mismatch(key, f"{consumer} does not match the {int(given.max()) + 1} ids of {origin}.")
         culprit.register_forward_pre_hook(lambda _, args: (args[0].clamp(max=rows - 1), *args[1:]))
 
-    def _input(self, key: str, module: nn.Module, args: Any) -> tuple[str | None, Tensor | None]:
+    def _input(self, key: str, module: nn.Module, args: Any, kwargs: Any) -> tuple[str | None, Tensor | None]:
         """Name and value of the tensor that a component works on."""
-        first = args[0] if args else None
+        first = args[0] if args else next((kwargs[name] for name in _MODEL_INPUTS if kwargs.get(name) is not None), None)
         if isinstance(first, Mapping):
             name = getattr(module, "modality", key.rpartition(".")[2])
             value = first.get(name)
             return name, value if isinstance(value, Tensor) else None
-        return None, first if isinstance(first, Tensor) else None
+        read = next((name for reader, name in self.reading.items() if f"{key}.".startswith(f"{reader}.")), None)
+        return read, first if isinstance(first, Tensor) else None
 
     def _named(self, key: str, size: int, preferred: tuple[str, ...]) -> str | None:
         name = argument_with(self.builder.configs.get(key, {}), size, preferred)
@@ -202,7 +207,7 @@ def _embedding_all(guards: Guards, model: MultimodalEncoder) -> Callable[..., di
             except Exception as error:
                 del guards._path[height:]
                 key = f"task.encoders.{model.module_keys[name].encoder}"
-                guards.findings.mismatch(key, f"{key}: {_first_line(error)}")
+                guards.findings.mismatch(key, f"{key}: {first_line(error)}")
         if not embeddings and model.module_keys:
             raise BrokenError
         return embeddings
@@ -226,7 +231,3 @@ def with_equal_sizes(guards: Guards, args: Any) -> Any:
             )
             embeddings[second] = guards.step.empty((len(embeddings[second]), sizes[0]), embeddings[second].dtype)
     return (embeddings, *args[1:])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

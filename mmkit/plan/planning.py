@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmkit.constants import EXAMPLE_IDS_KEY
 from mmkit.datasets.core import Example, Modalities
 from mmkit.errors import UsageError
-from mmkit.plan.batch_planning import BatchPlanner, plain, read_by
+from mmkit.plan.batch_planning import BatchPlanner, embedded_by, plain, read_by
 from mmkit.plan.batches import IDS, merged, parsed_shape
 from mmkit.plan.building import Builder, Missing
 from mmkit.plan.evaluation import check_evaluation, stages_of
@@ -153,6 +153,7 @@ class _Planning:
             task.to(dtype)
         for module in (task, *self._held(task)):
             self.guards.step.adopt(module)
+        self.guards.reading = {key: name for name, key in read_by(task).items()}
         self.guards.watch(task, "task")
 
     def _held(self, task: TrainingTask) -> list[nn.Module]:
@@ -206,7 +207,7 @@ class _Planning:
             if not examples or any(example is None for example in examples.values()):
                 return None
             keys = [*merged(examples, self.builder), *IDS]
-        embeddings = [Modalities.get_modality(name).embedding for name in read_by(task) if name in keys]
+        embeddings = [Modalities.get_modality(name).embedding for name in embedded_by(task) if name in keys]
         entries: dict[str, Any] = dict.fromkeys([*keys, *embeddings], torch.zeros(2, 2))
         return entries | {EXAMPLE_IDS_KEY: dict.fromkeys(keys, torch.zeros(2, 2, dtype=torch.long))}
 
