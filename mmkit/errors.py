@@ -53,3 +53,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(following))
         yield following
         following = following.__cause__
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type if it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

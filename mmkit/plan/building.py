@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset
 
+from mmkit.errors import first_line
 from mmkit.plan.findings import BrokenError, Findings
 from mmkit.plan.symbolic import Building
 from mmkit.rng import preserved
@@ -43,14 +44,12 @@ class Builder:
     Attributes:
         objects: What was built, by its key.
         configs: The arguments of each, by its key: those configured, then the defaults of its signature.
-        failed: Keys of which the constructor failed.
     """
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.objects: dict[str, Any] = {}
         self.configs: dict[str, dict[str, Any]] = {}
-        self.failed: list[str] = []
 
     def build(self, config: Any, key: str) -> Any:
         """Build what ``config``, a plain dictionary, describes; constructors that fail leave a :class:`Missing` behind."""
@@ -91,9 +90,7 @@ class Builder:
         return built
 
     def _fails(self, key: str, error: BaseException) -> Missing:
-        self.failed.append(key)
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        self.findings.mismatch(key, f"{key}: {reason}")
+        self.findings.mismatch(key, f"{key}: {first_line(error)}")
         return Missing()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmkit.errors import first_line
 from mmkit.plan.building import Missing
 from mmkit.plan.findings import BrokenError
 from mmkit.plan.guards import VALUES_NEEDED, Guards
@@ -172,13 +173,11 @@ class PlannedStep:
         except BrokenError:
             pass
         except VALUES_NEEDED as error:
-            self.guards.findings.unknown(f"The step decides by values of tensors, which a plan does not know: {_line(error)}")
+            self.guards.findings.unknown(
+                f"The step decides by values of tensors, which a plan does not know: {first_line(error)}"
+            )
         except Exception as error:
-            self.guards.findings.mismatch("task", f"task: {_line(error)}")
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+            self.guards.findings.mismatch("task", f"task: {first_line(error)}")
 
 
 def attach(task: TrainingTask) -> None:

@@ -63,6 +63,7 @@ def test_frozen_parts_have_no_gradients_and_no_state(experiment):
     row = next(row for row in plan.rows if row.key == "task.encoders.text")
     assert (row.trainable, row.output) == (0, (8, 16))
     assert plan.memory.gradients == 4 * plan.total.trainable == 4 * (plan.total.parameters - row.parameters)
+    assert plan.memory.optimizer == pytest.approx(8 * plan.total.trainable, rel=0.02)  # two moments; and their step counts
 
 
 SMALL_BERT = {"vocab_size": 260, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

@@ -6,6 +6,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mmkit.cli.preflight.names import as_text
+from mmkit.errors import first_line
 
 
 _KINDS = {
@@ -35,7 +36,7 @@ def explained(error: OmegaConfBaseException, expected: object = None) -> tuple[s
         error: What OmegaConf raised.
         expected: The node that the value was for.
     """
-    text = error.msg or str(error).splitlines()[0]
+    text = error.msg or first_line(error)
     if match := _CONVERT.search(text):
         return _not_convertible(*match.groups())
     if match := _BOOL.search(text):

@@ -20,8 +20,9 @@ from mmkit.cli.preflight.mistakes import Mistake
 from mmkit.cli.preflight.names import closest, closest_key, value_at
 from mmkit.cli.preflight.origins import Origins
 from mmkit.cli.preflight.types import explained
-from mmkit.cli.preflight.walk import Visit
+from mmkit.cli.preflight.walk import Visit, is_open
 from mmkit.conf.projects import used_projects
+from mmkit.errors import first_line
 
 
 _FILLED = re.compile(r"dataloader\.\w+\.dataset")  # from `datasets`
@@ -106,7 +107,7 @@ def _is_registered_by_a_project(name: str) -> bool:
 def _failed(subject: str, text: str, error: Exception, place: str) -> Mistake:
     match = re.search(r"Environment variable '([^']*)' not found", str(error))
     if match is None:
-        return Mistake("MM303", subject, f"{text} does not resolve: {str(error).splitlines()[0]}", place=place)
+        return Mistake("MM303", subject, f"{text} does not resolve: {first_line(error)}", place=place)
     meant = closest(match[1], os.environ, cutoff=0.85, by_part=False)
     better = text.replace(f"oc.env:{match[1]}", f"oc.env:{meant}") if meant else f"${{oc.env:{match[1]},DEFAULT}}"
     what = f"the environment variable {match[1]} is not set."
@@ -157,7 +158,7 @@ def nameless(visit: Visit, origins: Origins) -> Mistake | None:
         or _component(node) is not None
     ):
         return None
-    if not node._is_none() and not node._is_missing() and not node._is_interpolation() and len(node):
+    if is_open(node) and len(node):
         prefix, _, name = visit.key.rpartition(".")
         kind = OmegaConf.get_type(parent)
         if kind is not None and dataclasses.is_dataclass(kind):
@@ -199,7 +200,7 @@ def named_by_key(composed: Composed, origins: Origins) -> Iterable[Mistake]:
 
 def _component(node: object) -> str | None:
     """Where the ``_target_`` of an entry is: in itself, or in its ``task``."""
-    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+    if not isinstance(node, DictConfig) or not is_open(node):
         return None
     if "_target_" in node:
         return ""
