@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from mmkit.log_handlers import screen_handlers
+
 
 def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is the first rank: of its process group if there is one, else of what its launcher says."""
@@ -42,8 +44,7 @@ def first_rank_speaks() -> Iterator[None]:
     if is_rank_zero():
         yield
         return
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
-    handlers = [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
+    handlers = screen_handlers()
     levels = [handler.level for handler in handlers]
     for handler in handlers:
         handler.setLevel(max(handler.level, logging.ERROR))

@@ -97,11 +97,9 @@ class TimedProgressBar(ProgressBar):
         is_due = is_last or self._num_lines < _EVERY_EPOCH_UNTIL or now >= self._line_due_at
         if epoch is None or not self._enabled or not is_due:
             return
-        main = ("train/loss", "val/loss", _monitor(trainer))
-        names = [*dict.fromkeys(main), *(name for name in sorted(trainer.callback_metrics) if name.startswith("train/"))]
-        values = [
-            f"{name} {trainer.callback_metrics[name]:.4g}" for name in dict.fromkeys(names) if name in trainer.callback_metrics
-        ]
+        metrics = trainer.callback_metrics  # made anew at each look
+        names = ["train/loss", "val/loss", _monitor(trainer), *sorted(name for name in metrics if name.startswith("train/"))]
+        values = [f"{name} {metrics[name]:.4g}" for name in dict.fromkeys(names) if name in metrics]
         speed = [] if is_last or self._in_terminal else self._speed(trainer, now)  # the status line has it
         self._print_line(_epoch(trainer, epoch), f"step {trainer.global_step}", *speed, *values)
 
@@ -182,8 +180,8 @@ class TimedProgressBar(ProgressBar):
         self._due_at = 0.0
         if trainer.state.fn != "fit":
             self._close()
-        elif self._enabled and (value := trainer.callback_metrics.get(_monitor(trainer))) is not None:
-            self._monitored = f"{_monitor(trainer)} {value:.4g}"  # read once, right after a validation, which ends in reading
+        elif self._enabled and (value := trainer.callback_metrics.get(monitor := _monitor(trainer))) is not None:
+            self._monitored = f"{monitor} {value:.4g}"  # read once, right after a validation, which ends in reading
 
     def on_test_end(self, *args: Any) -> None:
         self._close()

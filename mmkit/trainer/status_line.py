@@ -4,13 +4,15 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.live import Live
 from rich.text import Text
+
+from mmkit.log_handlers import screen_handlers
 
 
 _MIN_BAR, _MAX_BAR = 8, 24
@@ -112,7 +114,7 @@ class StatusLine:
 
     def _redirect_logging(self, before: tuple[TextIO, TextIO]) -> None:
         """Let log handlers print above the line, too: they hold the streams of before."""
-        for handler in _stream_handlers():
+        for handler in screen_handlers():
             for original, now in zip(before, (sys.stdout, sys.stderr), strict=True):
                 if handler.stream is original and now is not original:
                     self._redirected.append((handler, handler.setStream(now)))
@@ -126,9 +128,3 @@ class _Display(Live):
         if isinstance(line, StatusLine):
             line.clear_what_was_wrapped()
         return super().process_renderables(renderables)
-
-
-def _stream_handlers() -> Iterator[logging.StreamHandler]:
-    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
-    seen: dict[int, logging.Handler] = {id(handler): handler for logger in loggers for handler in logger.handlers}
-    yield from (each for each in seen.values() if type(each) is logging.StreamHandler)
