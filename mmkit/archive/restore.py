@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import nn
 
 from mmkit.archive.artifacts import ArtifactFolder
@@ -139,8 +139,3 @@ def _log_differences(path: str | Path, missing: list[str], unexpected: list[str]
         logger.warning("%s lacks %d tensors of the task, which stay as built: %s", path, len(missing), ", ".join(missing))
     if unexpected:
         logger.warning("%s has %d tensors without a place in the task: %s", path, len(unexpected), ", ".join(unexpected))
-
-
-def config_of(path: str | Path) -> DictConfig:
-    """The configuration of an archive, with nothing imported."""
-    return restore_archive(path, return_config=True)

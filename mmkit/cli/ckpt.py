@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmkit.cli.numbers import size
 from mmkit.cli.output import add_json, show_json, show_table
-from mmkit.cli.runs.wording import size
 from mmkit.errors import MMKitError, RefusedError
 from mmkit.experiment.checkpoint import CheckpointInfo, list_checkpoints, newest_good
 from mmkit.experiment.checkpoint.verification import problem_of

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmkit.cli.numbers import count, size
 from mmkit.cli.output import add_json, show_json, show_table
 from mmkit.errors import UsageError
 
@@ -130,7 +131,7 @@ def _facts(cfg: "DictConfig", made: "Plan") -> list[tuple[str, str]]:
     precision = cfg.trainer.precision or "32-true"
     facts.append(("precision", str(precision)))
     facts += [
-        (name, size(value))
+        (name, size(value, binary=True))
         for name, value in (
             ("parameters", memory.parameters),
             ("gradients", memory.gradients),
@@ -140,36 +141,8 @@ def _facts(cfg: "DictConfig", made: "Plan") -> list[tuple[str, str]]:
         if value and (memory.activations is not None or name == "parameters")
     ]
     if memory.activations is not None:
-        facts += [("activations", size(memory.activations)), ("memory at most", size(memory.peak or 0))]
+        facts += [("activations", size(memory.activations, binary=True)), ("memory at most", size(memory.peak or 0, binary=True))]
     if made.flops is not None:
         batches = cfg.trainer.accumulate_grad_batches
         facts.append(("one step", f"{count(made.flops)}FLOP" + (f" ({batches} batches)" if batches > 1 else "")))
     return facts
-
-
-def count(number: int) -> str:
-    """A number with three digits and a prefix.
-
-    Example:
-        >>> count(22_713_216), count(512)
-        ('22.7 M', '512')
-    """
-    value = float(number)
-    for prefix in ("", " k", " M", " G", " T"):
-        if value < 999.5:
-            return f"{number}" if not prefix else f"{value:.3g}{prefix}"
-        value /= 1000
-    return f"{value:.3g} P"
-
-
-def size(number: int) -> str:
-    """A number of bytes.
-
-    Example:
-        >>> size(327_155_712), size(2_000)
-        ('312 MiB', '1.95 KiB')
-    """
-    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 999.5 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:.3g} {units[0]}"

@@ -1,6 +1,6 @@
 """Keys, types, shapes and values of some examples of a data set."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -92,13 +92,9 @@ def look_at(name: str, dataset: Any, k: int) -> View:
 def some_examples(dataset: Any, k: int) -> list[tuple[int, Mapping[str, Any]]]:
     """Numbers of examples and the examples."""
     if isinstance(dataset, IterableDataset):
-        return list(enumerate(islice(_iterated(dataset), k)))
+        return list(enumerate(islice(dataset, k)))
     numbers = np.unique(np.linspace(0, len(dataset) - 1, min(k, len(dataset))).round().astype(int)) if len(dataset) else []
     return [(int(number), dataset[int(number)]) for number in numbers]
-
-
-def _iterated(dataset: Iterable[Any]) -> Iterable[Any]:
-    return dataset
 
 
 def flat(example: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

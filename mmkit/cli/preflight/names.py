@@ -5,6 +5,8 @@ from difflib import SequenceMatcher, get_close_matches
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from mmkit.cli.preflight.walk import is_open
+
 
 def closest(name: str, options: Iterable[str], cutoff: float = 0.6, by_part: bool = True) -> str | None:
     """The option that a name was most likely meant to be, or None.
@@ -96,7 +98,7 @@ def all_keys(node: object, prefix: str = "") -> list[str]:
 
 
 def _children(node: object) -> dict[str, object]:
-    if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
+    if isinstance(node, DictConfig) and is_open(node):
         return {str(name): node._get_node(name) for name in node}
     return {}
 

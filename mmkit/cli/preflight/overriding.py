@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mmkit.cli.preflight.arguments import parsed
@@ -14,6 +14,7 @@ from mmkit.cli.preflight.names import closest, closest_key, similarity, value_at
 from mmkit.cli.preflight.signatures import takes
 from mmkit.cli.preflight.sources import Sources
 from mmkit.cli.preflight.types import explained, is_unknown_key
+from mmkit.cli.preflight.walk import is_open
 
 
 # Hydra's merge fails with plain errors, too, e.g. where a key is added below a null.
@@ -100,7 +101,7 @@ class Overriding:
         meant = closest_key(self.cfg, key)
         if not parent and similarity(key, "experiment") > similarity(key, meant or ""):
             meant = "experiment"
-        if meant is None and parent and _is_open(value_at(self.cfg, parent)):
+        if meant is None and parent and _takes_any_key(value_at(self.cfg, parent)):
             return Mistake("MM204", line, "the key is not there yet: it is added with a +.", f"+{line.lstrip('+')}")
         return Mistake("MM203", line, what, f"{meant}={value}" if meant else "", "" if meant else self._what_there_is(key))
 
@@ -120,7 +121,7 @@ class Overriding:
         node = value_at(self.cfg, ".".join(parts)) if parts else self.cfg
         names = (
             [str(name) for name in node if not str(name).startswith("_")]
-            if isinstance(node, DictConfig) and _is_there(node)
+            if isinstance(node, DictConfig) and is_open(node)
             else []
         )
         return f"{'.'.join(parts) or 'There'} has: {', '.join(names[:20])}{' …' if len(names) > 20 else ''}." if names else ""
@@ -153,14 +154,8 @@ class Overriding:
         return Mistake("MM301", line, message, f"{line.partition('=')[0]}={better}" if better else "", advice)
 
 
-def _is_there(node: DictConfig) -> bool:
-    return not (node._is_none() or node._is_missing() or node._is_interpolation())
-
-
-def _is_open(node: object) -> bool:
+def _takes_any_key(node: object) -> bool:
     """Whether keys of any name can be added."""
-    if isinstance(node, ListConfig):
+    if not isinstance(node, DictConfig) or not is_open(node):
         return False
-    return (
-        isinstance(node, DictConfig) and _is_there(node) and node._metadata.object_type in (None, dict) and "_target_" not in node
-    )
+    return node._metadata.object_type in (None, dict) and "_target_" not in node

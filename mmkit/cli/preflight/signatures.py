@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from mmkit.cli.preflight.walk import flag
+from mmkit.cli.preflight.walk import flag, is_open
 from mmkit.conf import index
 from mmkit.conf.reading import NoSuchModule, NoSuchName, Signature, Unreadable
 
@@ -35,7 +35,7 @@ def takes_any(found: Signature) -> bool:
 
 def takes(node: object, name: str) -> bool:
     """Whether the target of a node is known to take an argument."""
-    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+    if not isinstance(node, DictConfig) or not is_open(node):
         return False
     found = signature(flag(node, "_target_"))
     return found is not None and (name in names(found) or takes_any(found))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from mmkit.cli.numbers import size
 from mmkit.cli.output import console
 from mmkit.cli.runs.finding import find_run
 from mmkit.cli.runs.record import Run
-from mmkit.cli.runs.wording import size
 from mmkit.conf.run_version import RECORD
 from mmkit.errors import MMKitError, UsageError
 from mmkit.experiment.run_lock import HeldError, RunLock

@@ -5,12 +5,13 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmkit.cli.numbers import size
 from mmkit.cli.output import console, show_json, show_table
 from mmkit.cli.runs.finding import find_run
 from mmkit.cli.runs.listing import facts
 from mmkit.cli.runs.next_steps import next_steps
 from mmkit.cli.runs.record import Run, seconds_of
-from mmkit.cli.runs.wording import moment, number, size, span
+from mmkit.cli.runs.wording import moment, number, span
 
 
 _FILES = ("report.html", "error.log", "config.yaml", "metrics.jsonl", "provenance.json", "logs")

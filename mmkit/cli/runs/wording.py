@@ -35,16 +35,3 @@ def moment(seconds: float | None) -> str:
     local = time.localtime(seconds)
     layout = "%m-%d %H:%M" if local.tm_year == time.localtime().tm_year else "%Y-%m-%d %H:%M"
     return time.strftime(layout, local)
-
-
-def size(num_bytes: int | None) -> str:
-    """Bytes with a unit.
-
-    Example:
-        >>> [size(7), size(28_115), size(481_000_000)]
-        ['7 B', '28.1 kB', '481 MB']
-    """
-    if num_bytes is None:
-        return ""
-    power = min(4, (len(str(num_bytes)) - 1) // 3)
-    return f"{num_bytes / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
