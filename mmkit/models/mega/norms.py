@@ -52,8 +52,9 @@ class RMSNorm(nn.Module):
 
 def inverse_rms(x_BLD: Tensor, eps: float) -> Tensor:
     """``1 / sqrt(mean(x²) + eps)`` of each position (B, L, 1), in fp32 at least: squares overflow in fp16."""
-    wide_BLD = x_BLD if x_BLD.dtype == torch.float64 else x_BLD.float()
-    return torch.rsqrt(wide_BLD.square().mean(-1, keepdim=True) + eps)
+    wide = torch.float32 if x_BLD.dtype.itemsize < 4 else None
+    length_BL1 = torch.linalg.vector_norm(x_BLD, dim=-1, keepdim=True, dtype=wide)  # makes no tensor of squares
+    return torch.rsqrt(length_BL1.square() / x_BLD.shape[-1] + eps)
 
 
 class SequenceNorm(nn.Module):

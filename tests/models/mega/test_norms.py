@@ -133,3 +133,11 @@ def test_plain_dropout_drops_single_values():
     assert set(y.unique().tolist()) == {0.0, 2.0}
     assert not torch.equal(y, y[:, :1].expand_as(y))
     assert torch.equal(layer.eval()(y), y)
+
+
+@pytest.mark.parametrize("kind", ["scalenorm", "rmsnorm"])
+def test_the_gradient_of_zeros_is_finite(kind):
+    norm, x = SequenceNorm(kind, 4).double(), torch.zeros(1, 2, 4, dtype=torch.float64, requires_grad=True)
+    norm(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.full_like(x, 1e-5**-0.5))
