@@ -1,12 +1,13 @@
 """The cache of a Mega decoder (transformers' ``Cache``)."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 from torch import Tensor
 from transformers.cache_utils import Cache
 
 from mmkit.models.mega.cache_layer import MegaCacheLayer
-from mmkit.models.mega.legacy_cache import LegacyCache, fill_layer, layer_to_tuple
+from mmkit.models.mega.legacy_cache import LegacyCache, LegacyLayer, fill_layer, layer_to_tuple
 
 
 class MegaCache(Cache):
@@ -28,6 +29,13 @@ class MegaCache(Cache):
     def __init__(self, config: Any, max_cache_len: int = 0) -> None:
         chunk_size = config.chunk_size if config.use_chunking else None
         super().__init__(layers=[MegaCacheLayer(chunk_size, max_cache_len) for _ in range(config.num_hidden_layers)])
+
+    def __getitem__(self, index: int) -> LegacyLayer:
+        """The tuple of one layer, as in ``to_legacy_cache``."""
+        return layer_to_tuple(self.layers[index])
+
+    def __iter__(self) -> Iterator[LegacyLayer]:
+        return iter(self.to_legacy_cache())
 
     def to_legacy_cache(self) -> LegacyCache:
         """A tuple a layer: self_key (B, L, Z), self_value (B, L, H), self_ema_state, cross_key (B, S, Z), cross_value (B, S, D).

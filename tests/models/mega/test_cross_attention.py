@@ -128,5 +128,5 @@ def test_its_mask_is_kept_too():
 
 @pytest.mark.parametrize("cache", [None, "empty"], ids=["no cache", "empty cache"])
 def test_a_missing_source_is_reported(cache: str | None):
-    with pytest.raises(ValueError, match="got no encoder_hidden_states. Give them"):
+    with pytest.raises(ValueError, match=r"got no encoder_hidden_states\. Give them"):
         layer_of()(features(2, 2), None, None, None if cache is None else cache_after(2))
