@@ -54,8 +54,9 @@ class CausalLanguageModeling(LanguageModeling):
         self.register_buffer("bytes_per_token", per_token, persistent=False)
 
     def labels(self, batch: dict[str, Any]) -> Tensor:
-        ids_BL = batch.get(self.target_key, batch[self.modality])
-        return next_token_labels(without_padding(ids_BL, batch.get(self.mask_key)))
+        if self.target_key in batch:
+            return next_token_labels(self.given_labels(batch))
+        return next_token_labels(without_padding(self.read(batch), batch.get(self.mask_key)))
 
     def num_bytes(self, batch: dict[str, Any], labels_BL: Tensor) -> Tensor | None:
         if self.bytes_key in batch:

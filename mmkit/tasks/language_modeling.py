@@ -49,6 +49,21 @@ class LanguageModeling(SequenceModelTask):
     def labels(self, batch: dict[str, Any]) -> Tensor:
         """The id (B, L) that the model should predict at every position, -100 where none is."""
 
+    def given_labels(self, batch: dict[str, Any]) -> Tensor:
+        """The batch's target (B, L), with -100 on padding.
+
+        Raises:
+            ValueError: If it is not shaped like the ids.
+        """
+        labels_BL, ids_BL = batch[self.target_key], self.read(batch)
+        if labels_BL.shape != ids_BL.shape:
+            raise ValueError(
+                f"{self.target_key} has the shape {tuple(labels_BL.shape)}, but {self.modality} has {tuple(ids_BL.shape)}: "
+                f"{type(self).__name__} takes one id per token, -100 where nothing is predicted. Classes of whole texts are for "
+                "SequenceClassification."
+            )
+        return without_padding(labels_BL, batch.get(self.mask_key))
+
     def num_bytes(self, batch: dict[str, Any], labels_BL: Tensor) -> Tensor | None:
         """Bytes of text that the predicted tokens of a batch stand for; None if that is unknown, or means nothing."""
         return None

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from mmkit.conf import external_store
-from mmkit.tasks.language_modeling import LanguageModeling, without_padding
+from mmkit.tasks.language_modeling import LanguageModeling
 
 
 # Shapes: B texts, L tokens.
@@ -37,4 +37,4 @@ class MaskedLanguageModeling(LanguageModeling):
                 "Put a RandomMaskGenerator behind the tokenizer (Compose chains them) in "
                 f"dataloader.<stage>.collate_fn.batch_processors.{self.modality}."
             )
-        return without_padding(batch[self.target_key], batch.get(self.mask_key))
+        return self.given_labels(batch)

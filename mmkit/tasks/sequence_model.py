@@ -65,7 +65,7 @@ class SequenceModelTask(TrainingTask):
             ValueError: If the modality is absent.
             TypeError: If it is not a tensor, or the model returns no logits.
         """
-        x = self._input(inputs)
+        x = self.read(inputs)
         name = "inputs_embeds" if x.is_floating_point() else "input_ids"
         output = self.model(**{name: x}, attention_mask=inputs.get(self.mask_key), **self._model_options)
         if not hasattr(output, "logits"):
@@ -75,7 +75,13 @@ class SequenceModelTask(TrainingTask):
             )
         return output.logits
 
-    def _input(self, inputs: Mapping[str, Any]) -> Tensor:
+    def read(self, inputs: Mapping[str, Any]) -> Tensor:
+        """The tensor of the modality in a batch.
+
+        Raises:
+            ValueError: If the modality is absent.
+            TypeError: If it is not a tensor.
+        """
         if self.modality not in inputs:
             raise ValueError(f"task.modality={self.modality}, but the batch has: {', '.join(inputs)}. Name one of these.")
         x = inputs[self.modality]
