@@ -28,8 +28,14 @@ class MegaGenerationMixin(GenerationMixin):
         implementation = generation_config.cache_implementation
         if implementation not in CACHE_IMPLEMENTATIONS:
             raise ValueError(f"Mega has no cache_implementation={implementation!r}. Known: dynamic, static. Leave it out.")
-        if model_kwargs.get("past_key_values") is not None:
-            model_kwargs["past_key_values"] = as_mega_cache(model_kwargs["past_key_values"], self.config)
+        given = model_kwargs.get("past_key_values")
+        if isinstance(given, tuple | list) and model_kwargs.get("attention_mask") is not None:
+            raise ValueError(
+                "A tuple does not tell which of its positions are padding. "
+                "Give past_key_values=MegaCache.from_legacy_cache(past, model.config, attention_mask=mask_of_the_past)."
+            )
+        if given is not None:
+            model_kwargs["past_key_values"] = as_mega_cache(given, self.config)
             # The mixin's own type asks for a whole model as self.
             prepare: Any = super()._prepare_cache_for_generation  # pyright: ignore[reportAttributeAccessIssue]
             prepare(generation_config, model_kwargs, generation_mode, batch_size, max_cache_length)

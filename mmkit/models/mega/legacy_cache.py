@@ -34,6 +34,11 @@ def fill_layer(layer: MegaCacheLayer, states: LegacyLayer, mask_BS: Tensor | Non
     if len(states) == 5:
         layer.cross.keys, layer.cross.values = states[3:]
     memory = layer.attention
+    if isinstance(memory, ChunkMemory) and len(states) == 5 and length is None and mask_BS is None:
+        raise ValueError(
+            "With chunking a tuple does not tell the position, which cross-attention needs. "
+            "Give the cache itself, or from_legacy_cache(..., length=positions seen so far)."
+        )
     memory.keys, memory.values = keys, values
     mask_BS = None if mask_BS is None else mask_BS.bool()
     if length is None:

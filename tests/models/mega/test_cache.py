@@ -131,6 +131,13 @@ def test_later_steps_do_not_write_into_a_tuple():
     assert keys.equal(kept)
 
 
+def test_a_tuple_that_does_not_tell_the_position_is_refused():
+    model = decoder(**CHUNKED, add_cross_attention=True)
+    past = read(model, tokens(2, 6), encoder_hidden_states=features(2, 5))[1].to_legacy_cache()
+    with pytest.raises(ValueError, match=r"does not tell the position.*Give the cache itself"):
+        as_mega_cache(past, model.config)
+
+
 @pytest.mark.parametrize(
     ("past", "error", "message"),
     [

@@ -99,6 +99,13 @@ def test_the_returned_cache_continues_the_text():
     assert written(model, beginning.sequences, max_new_tokens=5, past_key_values=past).equal(written(model, ids_BL))
 
 
+def test_a_padded_text_cannot_be_continued_with_a_tuple():
+    model, mask_BL = decoder(), torch.tensor([[1, 1, 1], [0, 1, 1]])
+    past = written(model, tokens(2, 3), attention_mask=mask_BL, return_dict_in_generate=True).past_key_values.to_legacy_cache()
+    with pytest.raises(ValueError, match=r"Give past_key_values=MegaCache\.from_legacy_cache"):
+        written(model, tokens(2, 4), attention_mask=torch.tensor([[1] * 4, [0] + [1] * 3]), past_key_values=past)
+
+
 def test_embeddings_may_take_the_place_of_the_prompt():
     model, ids_BL = decoder(), tokens(2, 5)
     embeddings = model.get_input_embeddings()(ids_BL)
