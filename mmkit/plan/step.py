@@ -1,5 +1,6 @@
 """Two steps of training (or one of evaluation) without values: memory and floating-point operations."""
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
@@ -97,6 +98,8 @@ class PlannedStep:
             optimizer = self._optimizer()
             for index in range(2):
                 before = counter.get_total_flops()
+                if index == 1:
+                    gc.collect()  # tensors in cycles, which are freed at any time, would count by chance
                 self.live.reset_peak()
                 with autocast(self.precision):
                     loss = self._loss(self.task.training_step(converted(batch, self.precision), index))
