@@ -7,7 +7,11 @@ from torch import Tensor
 from mmkit.models.mega.attention_functions import AttentionActivation, attention_weights
 from mmkit.models.mega.blocked_attention import Rules, attend_in_blocks
 from mmkit.models.mega.drop import drop
-from mmkit.models.mega.relative_bias import RelativeBias
+from mmkit.models.mega.folded_attention import attend_folded
+from mmkit.models.mega.relative_bias import RelativeBias, RotaryRelativePositionalBias
+
+
+WHOLE_ROWS = 128  # so few queries, as in a chunk, are as fast with whole weights
 
 
 def attend(
@@ -20,6 +24,7 @@ def attend(
     causal: bool,
     mask_BS: Tensor | None = None,
     offset: int | Tensor | None = None,
+    first_B: Tensor | int | None = None,
     dropout_p: float = 0.0,
     return_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
@@ -38,27 +43,39 @@ def attend(
         mask_BS: True for real keys.
         offset: Position of the first query, counted from the first key; one for all or one a row (B,). By default the last
             query stands at the last key.
+        first_B: Position of the first real key, as far as element attention counts from there; by default by ``mask_BS``.
         dropout_p: Part of the weights that is set to zero, the others scaled up to match.
         return_weights: Also give the weights (B, T, S), before dropout.
     """
     num_queries, num_keys = q_BTZ.shape[1], k_BSZ.shape[1]
     offset = num_keys - num_queries if offset is None else offset
     query_XT = query_positions(num_queries, offset, q_BTZ.device)
-    divisor = q_BTZ.shape[-1] ** 0.5 if activation == "softmax" else key_counts(query_XT, num_keys, causal, mask_BS)
-    q_BTZ = q_BTZ / divisor
-    if isinstance(offset, int) and not return_weights and fits_blocks(q_BTZ, causal, offset):
-        values_D = bias.by_distance(1 - num_queries - offset, num_keys - 1 - offset)
-        rules = Rules(activation, offset if causal else None, dropout_p)
-        return attend_in_blocks(q_BTZ, k_BSZ, v_BSH, values_D, mask_BS, rules), None
-    visible = visible_keys(query_XT, num_keys, causal, mask_BS)
+    if activation == "softmax":
+        q_BTZ = q_BTZ * q_BTZ.shape[-1] ** -0.5
+    else:
+        q_BTZ = q_BTZ / key_counts(query_XT, num_keys, causal, mask_BS, first_B)
+    if not return_weights and isinstance(offset, int):
+        if isinstance(bias, RotaryRelativePositionalBias) and suits_kernels(q_BTZ, activation, causal, offset):
+            options = {"causal": causal, "mask_BS": mask_BS, "offset": offset, "dropout_p": dropout_p}
+            return attend_folded(q_BTZ, k_BSZ, v_BSH, bias, **options), None
+        if suits_blocks(num_queries, causal, offset):
+            values_D = bias.by_distance(1 - num_queries - offset, num_keys - 1 - offset)
+            rules = Rules(activation, offset if causal else None, dropout_p)
+            return attend_in_blocks(q_BTZ, k_BSZ, v_BSH, values_D, mask_BS, rules), None
     scores_BTS = q_BTZ @ k_BSZ.transpose(1, 2) + bias_matrix(bias, num_queries, num_keys, offset)
-    weights_BTS = attention_weights(scores_BTS, activation, visible)
+    weights_BTS = attention_weights(scores_BTS, activation, visible_keys(query_XT, num_keys, causal, mask_BS))
     y_BTH = drop(weights_BTS, dropout_p).to(v_BSH.dtype) @ v_BSH
     return y_BTH, weights_BTS if return_weights else None
 
 
-def fits_blocks(q_BTZ: Tensor, causal: bool, offset: int) -> bool:
-    return not torch.compiler.is_compiling() and q_BTZ.shape[1] > 1 and (not causal or offset >= 0)
+def suits_kernels(q_BTZ: Tensor, activation: AttentionActivation, causal: bool, offset: int) -> bool:
+    """Whether fused kernels can do it, and do it faster: not on a CPU, where blocks take two thirds of their time."""
+    return activation == "softmax" and q_BTZ.device.type == "cuda" and (not causal or offset == 0)
+
+
+def suits_blocks(num_queries: int, causal: bool, offset: int) -> bool:
+    """Whether blocks can do it and pay: there should be several, and what torch.compile sees should be plain."""
+    return num_queries > WHOLE_ROWS and (not causal or offset >= 0) and not torch.compiler.is_compiling()
 
 
 def query_positions(num_queries: int, offset: int | Tensor, device: torch.device) -> Tensor:
@@ -76,20 +93,18 @@ def visible_keys(query_XT: Tensor, num_keys: int, causal: bool, mask_BS: Tensor 
     return past if real is None else past & real
 
 
-def key_counts(query_XT: Tensor, num_keys: int, causal: bool, mask_BS: Tensor | None) -> Tensor:
+def key_counts(
+    query_XT: Tensor, num_keys: int, causal: bool, mask_BS: Tensor | None, first_B: Tensor | int | None = None
+) -> Tensor:
     """By how many keys element attention divides, at least 1, broadcastable to (B, T, 1)."""
     if not causal:
-        return torch.full((1,), num_keys, device=query_XT.device) if mask_BS is None else real_keys(mask_BS)
-    count_XT1 = (query_XT + 1).clamp(max=num_keys).unsqueeze(-1)
-    if mask_BS is not None:
-        # Pads before the first real key are no history; later ones count, as in the original implementation.
-        count_XT1 = count_XT1 - mask_BS.int().argmax(-1)[:, None, None]
-    return count_XT1.clamp(min=1)
-
-
-def real_keys(mask_BS: Tensor) -> Tensor:
-    """The number of real keys, at least 1: (B, 1, 1)."""
-    return mask_BS.sum(-1).clamp(min=1)[:, None, None]
+        real = torch.full((1,), num_keys, device=query_XT.device) if mask_BS is None else mask_BS.sum(-1)
+        return real.clamp(min=1)[:, None, None]
+    if first_B is None:
+        first_B = 0 if mask_BS is None else mask_BS.int().argmax(-1)
+    # Pads before the first real key are no history; later ones count, as in the original implementation.
+    first_B11 = first_B[:, None, None] if isinstance(first_B, Tensor) else first_B
+    return ((query_XT + 1).clamp(max=num_keys).unsqueeze(-1) - first_B11).clamp(min=1)
 
 
 def bias_matrix(bias: RelativeBias, num_queries: int, num_keys: int, offset: int | Tensor) -> Tensor:

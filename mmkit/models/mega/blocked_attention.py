@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from mmkit.models.mega.attention_functions import LAPLACE_MEAN, AttentionActivation
 from mmkit.models.mega.drop import keep_mask, keep_scale
+from mmkit.models.mega.precision import without_autocast
 from mmkit.models.mega.row_blocks import Block, bias_strip, biased_scores, blocks, hide_future_
 
 
@@ -70,13 +71,13 @@ class _AttendInBlocks(torch.autograd.Function):
     def forward(ctx: Any, rules: Rules, q_BTZ: Tensor, k_BSZ: Tensor, v_BSH: Tensor, strip: Tensor, key_bias: Tensor | None):
         y_BTH = v_BSH.new_empty(*q_BTZ.shape[:2], v_BSH.shape[-1])
         kept: list[Tensor] = []
-        with torch.autocast(q_BTZ.device.type, enabled=False):
+        with without_autocast(q_BTZ.device.type):
             for block in blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset):
                 weights_bts = weights_(block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset), rules.activation)
                 if rules.dropout_p:
                     kept.append(keep_mask(weights_bts, rules.dropout_p))
                     weights_bts.mul_(keep_scale(kept[-1], rules.dropout_p, weights_bts.dtype))
-                block.of_queries(y_BTH).copy_(weights_bts.to(v_BSH.dtype) @ block.of_keys(v_BSH))
+                torch.bmm(weights_bts.to(v_BSH.dtype), block.of_keys(v_BSH), out=block.of_queries(y_BTH))
         ctx.save_for_backward(q_BTZ, k_BSZ, v_BSH, strip, key_bias, y_BTH, *kept)
         ctx.rules = rules
         return y_BTH
@@ -87,23 +88,25 @@ class _AttendInBlocks(torch.autograd.Function):
         q_BTZ, k_BSZ, v_BSH, strip, key_bias, y_BTH, *kept = ctx.saved_tensors
         dq_BTZ, dk_BSZ, dv_BSH, dstrip = (torch.zeros_like(x) for x in (q_BTZ, k_BSZ, v_BSH, strip))
         rules: Rules = ctx.rules
-        for index, block in enumerate(blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset)):
-            scores_bts = block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset)
-            weights_bts, slope_bts = weights_and_slope_(scores_bts, rules.activation)
-            dy_btH = block.of_queries(grads[0])
-            dscores_bts = (dy_btH @ block.of_keys(v_BSH).transpose(1, 2)).to(weights_bts.dtype)
-            if rules.dropout_p:
-                scale_bts = keep_scale(kept[index], rules.dropout_p, weights_bts.dtype)
-                dscores_bts.mul_(scale_bts)
-                weights_bts = scale_bts.mul_(weights_bts)
-            block.of_keys(dv_BSH).baddbmm_(weights_bts.to(dy_btH.dtype).transpose(1, 2), dy_btH)
-            if rules.activation == "softmax":
-                dscores_bts.sub_((dy_btH * block.of_queries(y_BTH)).sum(-1, keepdim=True))
-            dscores_bts.mul_(slope_bts)
-            block.of_strip(dstrip).add_(dscores_bts.sum(0))
-            dscores_bts = dscores_bts.to(q_BTZ.dtype)
-            block.of_queries(dq_BTZ).baddbmm_(dscores_bts, block.of_keys(k_BSZ))
-            block.of_keys(dk_BSZ).baddbmm_(dscores_bts.transpose(1, 2), block.of_queries(q_BTZ))
+        with without_autocast(q_BTZ.device.type):
+            for index, block in enumerate(blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset)):
+                scores_bts = block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset)
+                weights_bts, slope_bts = weights_and_slope_(scores_bts, rules.activation)
+                dy_btH = block.of_queries(grads[0])
+                dscores_bts = (dy_btH @ block.of_keys(v_BSH).transpose(1, 2)).to(weights_bts.dtype)
+                if rules.dropout_p:
+                    scale_bts = keep_scale(kept[index], rules.dropout_p, weights_bts.dtype)
+                    dscores_bts.mul_(scale_bts)
+                    weights_bts = scale_bts.mul_(weights_bts)
+                block.of_keys(dv_BSH).baddbmm_(weights_bts.to(dy_btH.dtype).transpose(1, 2), dy_btH)
+                if rules.activation == "softmax":
+                    mean_bt1 = (dy_btH.to(dscores_bts.dtype) * block.of_queries(y_BTH)).sum(-1, keepdim=True)
+                    dscores_bts.sub_(mean_bt1)
+                dscores_bts.mul_(slope_bts)
+                block.of_strip(dstrip).add_(dscores_bts.sum(0))
+                dscores_bts = dscores_bts.to(q_BTZ.dtype)
+                torch.bmm(dscores_bts, block.of_keys(k_BSZ), out=block.of_queries(dq_BTZ))
+                block.of_keys(dk_BSZ).baddbmm_(dscores_bts.transpose(1, 2), block.of_queries(q_BTZ))
         return None, dq_BTZ, dk_BSZ, dv_BSH, dstrip, None
 
 

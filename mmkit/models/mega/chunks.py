@@ -46,10 +46,10 @@ def self_attend(
         The mixed values (B, L, H), and the weights (B, C, T, S) if they are asked for.
     """
     batch, length = q_BLZ.shape[:2]
-    chunk_size = length if chunk_size is None else min(chunk_size, length)
-    if mask_BL is None and not causal and length % chunk_size:
+    size = length if chunk_size is None else min(chunk_size, length)
+    if mask_BL is None and not causal and length % size:
         mask_BL = q_BLZ.new_ones(batch, length, dtype=torch.bool)
-    chunks = Chunks(length, chunk_size, mask_BL, start_B)
+    chunks = Chunks(length, size, mask_BL, start_B)
     y, weights = attend(
         chunks.split(q_BLZ),
         chunks.split(k_BLZ),
@@ -58,6 +58,7 @@ def self_attend(
         activation,
         causal=causal,
         mask_BS=see_padding_if_alone(chunks.mask) if activation == "softmax" else chunks.mask,
+        first_B=chunks.start_B if size == length else 0,
         dropout_p=dropout_p,
         return_weights=return_weights,
     )
@@ -83,7 +84,6 @@ class Chunks:
     def __init__(self, length: int, size: int, mask_BL: Tensor | None, start_B: Tensor | None = None) -> None:
         self.length, self.size = length, size
         self.padding = -length % size
-        # In one chunk, where it begins changes nothing.
         self.start_B = mask_BL.int().argmax(-1) if start_B is None and mask_BL is not None else start_B
         self.mask = None if mask_BL is None else self.split(mask_BL.unsqueeze(-1)).squeeze(-1)
 

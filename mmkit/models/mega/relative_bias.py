@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import initialization as init
+
+from mmkit.models.mega.precision import without_autocast
 
 
 # Distances are split as d = ROW * a + b, so that sines and cosines are taken of n / ROW + ROW positions instead of n.
@@ -32,7 +35,7 @@ class SimpleRelativePositionalBias(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the table anew."""
-        nn.init.normal_(self.rel_pos_bias, std=self.deviation)
+        init.normal_(self.rel_pos_bias, std=self.deviation)
 
     def by_distance(self, first: int, last: int) -> Tensor:
         """The bias (D,) for ``key position - query position`` from ``first`` to ``last``.
@@ -82,8 +85,8 @@ class RotaryRelativePositionalBias(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw both vectors anew."""
-        nn.init.normal_(self.alpha, std=self.deviation)
-        nn.init.normal_(self.b_param, std=self.deviation)
+        init.normal_(self.alpha, std=self.deviation)
+        init.normal_(self.b_param, std=self.deviation)
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that are vectors in spite of their two dimensions."""
@@ -96,7 +99,7 @@ class RotaryRelativePositionalBias(nn.Module):
     def between(self, query_XT: Tensor, key_XS: Tensor) -> Tensor:
         """The bias (X, T, S) between positions."""
         alpha_XTZ, beta_XSZ = self.fold(query_XT, key_XS)
-        with torch.autocast(alpha_XTZ.device.type, enabled=False):
+        with without_autocast(alpha_XTZ.device.type):
             return alpha_XTZ @ beta_XSZ.transpose(-1, -2)
 
     def by_distance(self, first: int, last: int) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 
-ROWS = 128
 SIZE = 2**18  # weights of a block; 1 MB in single precision fits in the second cache of a core
 
 
@@ -53,7 +52,7 @@ def blocks(batch: int, num_queries: int, num_keys: int, offset: int | None) -> I
         num_keys: Keys.
         offset: Position of the first query if attention is causal: a block then has no keys after its last query.
     """
-    rows = min(num_queries, ROWS)
+    rows = rows_of_a_block(num_queries, num_keys)
     group = max(1, SIZE // (rows * num_keys))
     for first in range(0, batch, group):
         for start in range(0, num_queries, rows):
@@ -62,12 +61,17 @@ def blocks(batch: int, num_queries: int, num_keys: int, offset: int | None) -> I
             yield Block(slice(first, min(first + group, batch)), slice(start, stop), seen, num_queries)
 
 
+def rows_of_a_block(num_queries: int, num_keys: int) -> int:
+    """Queries of one block: as many as multiply well, fewer where the block would leave the cache."""
+    return min(num_queries, 128 if num_keys <= 4096 else 64)
+
+
 def bias_strip(values_D: Tensor, num_queries: int) -> Tensor:
     """The bias of a block's rows at all distances, each row one place behind the one before: (R, W).
 
     The matrix of biases of every block is a part of it, so that no more than this is ever stored.
     """
-    rows = min(num_queries, ROWS)
+    rows = rows_of_a_block(num_queries, values_D.shape[0] + 1 - num_queries)
     return values_D.unfold(0, values_D.shape[0] - rows + 1, 1).flip(0)
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -81,6 +81,7 @@ def test_gradients_are_right(activation: str, kind: str, causal: bool, masked: b
 @pytest.mark.parametrize("causal", [False, True], ids=["both", "causal"])
 @pytest.mark.parametrize("kind", BIASES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+@settings(max_examples=30)
 @given(left=st.integers(0, 5), right=st.integers(0, 5), length=st.integers(1, 7))
 def test_padding_changes_nothing(activation: str, kind: str, causal: bool, left: int, right: int, length: int) -> None:
     bias, (q, k, v) = make_bias(kind), inputs(2, length, length)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import pad
 
@@ -35,6 +35,7 @@ def test_weights_are_given_chunk_by_chunk(length: int, shape: tuple[int, ...]) -
 @pytest.mark.parametrize("causal", [False, True], ids=["both", "causal"])
 @pytest.mark.parametrize("kind", BIASES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+@settings(max_examples=30)
 @given(length=st.integers(1, 9), more=st.integers(0, 5))
 def test_one_chunk_that_suffices_is_full_attention(activation: str, kind: str, causal: bool, length: int, more: int) -> None:
     bias, (q, k, v) = make_bias(kind), inputs(2, length, length)
@@ -47,6 +48,7 @@ def test_one_chunk_that_suffices_is_full_attention(activation: str, kind: str, c
 @pytest.mark.parametrize("causal", [False, True], ids=["both", "causal"])
 @pytest.mark.parametrize("kind", BIASES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+@settings(max_examples=30)
 @given(left=st.integers(0, 9), right=st.integers(0, 9), length=st.integers(1, 9), size=st.integers(1, 5))
 def test_padding_changes_nothing(activation: str, kind: str, causal: bool, left: int, right: int, length: int, size: int) -> None:
     bias, (q, k, v) = make_bias(kind), inputs(2, length, length)
@@ -71,6 +73,15 @@ def test_chunks_may_begin_where_the_caller_says() -> None:
     torch.testing.assert_close(y[:, 1:4], first)
 
 
+@pytest.mark.parametrize("activation", ["laplace", "relu2"])
+def test_a_hole_where_a_later_chunk_begins_counts_as_a_position(activation: str) -> None:
+    bias, (q, k, v) = make_bias("rotary"), inputs(1, 6, 6)
+    mask = torch.tensor([[True, True, True, False, True, True]])
+    y, _ = self_attend(q, k, v, bias, activation, causal=True, chunk_size=3, mask_BL=mask)
+    counted, _ = attend(q[:, 3:], k[:, 3:], v[:, 3:], bias, activation, causal=True, mask_BS=mask[:, 3:], first_B=0)
+    torch.testing.assert_close(y[:, 3:], counted)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_row_of_padding_alone_is_finite_and_so_are_its_gradients(activation: str) -> None:
     q, k, v = inputs(2, 6, 6)
@@ -80,6 +91,7 @@ def test_a_row_of_padding_alone_is_finite_and_so_are_its_gradients(activation: s
     assert all(x.isfinite().all() for x in (y, q.grad, k.grad, v.grad) if x is not None)
 
 
+@settings(max_examples=30)
 @given(length=st.integers(1, 12), size=st.integers(1, 5), start=st.integers(0, 4))
 def test_joining_undoes_splitting(length: int, size: int, start: int) -> None:
     x = torch.randn(2, length, 3)
