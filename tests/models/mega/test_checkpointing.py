@@ -6,6 +6,15 @@ import torch
 from tests.models.mega.tiny import DECODER, tiny, tokens
 
 
+def switch(model, state):
+    """Earlier versions of transformers know activation checkpointing by its other name only."""
+    return getattr(model, f"activation_checkpointing_{state}", None) or getattr(model, f"gradient_checkpointing_{state}")
+
+
+def enable(model, options=None):
+    switch(model, "enable")(options)
+
+
 def gradients(model, ids, mask, **kwargs):
     model.zero_grad()
     torch.manual_seed(0)
@@ -29,7 +38,7 @@ def test_gradients_are_equal_with_dropout(model_class, settings, reentrant):
     mask = torch.tensor([[1] * 6, [1, 1, 1, 1, 0, 0]])
     memory = {"encoder_hidden_states": torch.randn(2, 5, 8).double()} if "add_cross_attention" in settings else {}
     expected = gradients(model, ids, mask, **memory)
-    model.activation_checkpointing_enable({"use_reentrant": reentrant})
+    enable(model, {"use_reentrant": reentrant})
     assert model.mega.gradient_checkpointing
     if reentrant:
         model.enable_input_require_grads()
@@ -38,7 +47,7 @@ def test_gradients_are_equal_with_dropout(model_class, settings, reentrant):
 
 def test_blocks_are_run_again_in_the_backward_pass():
     model, ids = tiny("MegaForMaskedLM").train(), tokens(2, 6)
-    model.activation_checkpointing_enable()
+    enable(model)
     runs = []
     model.mega.layers[0].nffn.register_forward_pre_hook(lambda *_: runs.append(1))
     loss = model(ids, labels=ids).loss
@@ -49,13 +58,13 @@ def test_blocks_are_run_again_in_the_backward_pass():
 
 def test_no_cache_is_kept_while_checkpointing():
     model, ids = tiny("MegaForCausalLM", **DECODER).train(), tokens(2, 6)
-    model.activation_checkpointing_enable()
+    enable(model)
     assert model(ids, use_cache=True).past_key_values is None
     assert model.eval()(ids, use_cache=True).past_key_values.get_seq_length() == 6
 
 
 def test_checkpointing_can_be_switched_off():
     model = tiny("MegaForMaskedLM").train()
-    model.activation_checkpointing_enable()
-    model.activation_checkpointing_disable()
+    enable(model)
+    switch(model, "disable")()
     assert not model.mega.gradient_checkpointing
