@@ -26,6 +26,7 @@ def everything_imported():
     for group in GROUP_MODULES:
         fill_group(group)
     import_module("projects.emoji_clip.configs")
+    import_module("projects.mega.configs")
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def _typed(node):
 def test_the_store_lists_the_same_from_source(group, from_source):
     store = ConfigStore.instance()
     index.add_package("projects.emoji_clip.configs", REPOSITORY)
+    index.add_package("projects.mega.configs", REPOSITORY)
     imported = store.list(group)
     from_source()
     assert store.list(group) == imported

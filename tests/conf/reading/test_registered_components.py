@@ -26,10 +26,11 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def targets() -> list[str]:
-    """The path of every component of mmkit and of the shipped project."""
+    """The path of every component of mmkit and of the shipped projects."""
     for module in GROUP_MODULES.values():
         import_module(module)
     import_module("projects.emoji_clip.configs")
+    import_module("projects.mega.configs")
     nodes = [entry["node"] for entry in external_store]
     return sorted({node._target_ for node in nodes if hasattr(node, "_target_")})
 
