@@ -26,9 +26,9 @@ def attend_once(
     """
     visible_BS = visible_keys(seen) if causal else seen.mask_BS
     divisor = q_B1Z.shape[-1] ** 0.5 if activation == "softmax" else key_count(seen, causal)
-    scores_B1S = torch.matmul(q_B1Z / divisor, seen.keys_BSZ.transpose(1, 2)) + bias_XS
+    scores_B1S = torch.bmm(q_B1Z / divisor, seen.keys_BSZ.transpose(1, 2)) + bias_XS
     weights_B1S = attention_weights(scores_B1S, activation, None if visible_BS is None else visible_BS.unsqueeze(1))
-    return torch.matmul(weights_B1S.to(seen.values_BSH.dtype), seen.values_BSH), weights_B1S
+    return torch.bmm(weights_B1S.to(seen.values_BSH.dtype), seen.values_BSH), weights_B1S
 
 
 def visible_keys(seen: Visible) -> Tensor | None:

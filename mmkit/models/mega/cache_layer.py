@@ -9,6 +9,7 @@ from mmkit.models.mega.bias_table import BiasTable
 from mmkit.models.mega.chunk_memory import ChunkMemory
 from mmkit.models.mega.cross_memory import CrossMemory
 from mmkit.models.mega.ema_memory import EmaMemory
+from mmkit.models.mega.ema_step import EmaStep
 from mmkit.models.mega.key_value_memory import KeyValueMemory
 
 
@@ -35,6 +36,7 @@ class MegaCacheLayer(CacheLayerMixin):
         self.attention = KeyValueMemory(self._capacity) if size is None else ChunkMemory(size)
         self.ema = EmaMemory()
         self.cross = CrossMemory()
+        self.ema_step = EmaStep()
         self.bias, self.cross_bias = BiasTable(), BiasTable()
 
     @property

@@ -17,6 +17,7 @@ from mmkit.models.mega.chunk_memory import ChunkMemory
 from mmkit.models.mega.chunks import self_attend
 from mmkit.models.mega.dropout import dropout_layer
 from mmkit.models.mega.ema import MultiHeadEMA
+from mmkit.models.mega.ema_step import can_step
 from mmkit.models.mega.key_value_memory import Visible
 from mmkit.models.mega.norms import SequenceNorm
 from mmkit.models.mega.relative_bias import relative_bias
@@ -87,7 +88,7 @@ class MovingAverageGatedAttention(nn.Module):
         x_BLD = self.norm(x_BLD, mask_BL) if self.prenorm else x_BLD
         v_BLH = self.activation(self.v_proj(x_BLD))
         average_BLD = self.dropout(self.moving_average(x_BLD, mask_BL, cache))
-        update_BLD, z_BLZ, gate_BLH, own_BLD = self.mx_proj(average_BLD).split(self.widths, dim=-1)
+        update_BLD, z_BLZ, gate_BLH, own_BLD = self.mx_proj(average_BLD).split_with_sizes(self.widths, -1)
         # Equations 7 and 8: a shared representation, scaled and shifted into queries and keys.
         q_BLZ, k_BLZ = (F.silu(z_BLZ).unsqueeze(-2) * self.qk_weight + self.qk_bias).unbind(-2)
         mixed_BLH, weights = self.attention(q_BLZ, k_BLZ, self.hidden_dropout(v_BLH), mask_BL, cache, output_attentions)
@@ -102,7 +103,11 @@ class MovingAverageGatedAttention(nn.Module):
             return self.ema_gate(x_BLD, mask_BL)[0]
         if cache.ema.pending_BPD is not None:
             cache.ema.settle(self.ema_gate(cache.ema.pending_BPD, None, cache.ema.state, return_state=True)[1])
-        y_BLD, state = self.ema_gate(x_BLD, mask_BL, cache.ema.state, return_state=True)
+        state = cache.ema.state
+        if state is not None and can_step(self.ema_gate, x_BLD):
+            y_BLD, state = cache.ema_step(self.ema_gate, x_BLD, mask_BL, state)
+        else:
+            y_BLD, state = self.ema_gate(x_BLD, mask_BL, state, return_state=True)
         masked_BLD = x_BLD if mask_BL is None else x_BLD * mask_BL.unsqueeze(-1)
         cache.ema.advance(masked_BLD, state, cache.record_past)
         return y_BLD

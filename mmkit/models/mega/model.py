@@ -5,7 +5,6 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from mmkit.models.mega.block import MegaBlock
@@ -15,9 +14,6 @@ from mmkit.models.mega.embeddings import MegaEmbeddings
 from mmkit.models.mega.generation import step_mask
 from mmkit.models.mega.pooling import MegaPooler
 from mmkit.models.mega.pretrained import MegaPreTrainedModel
-
-
-logger = logging.get_logger(__name__)
 
 
 # Shapes: B batch, L positions, S source positions, D hidden_size, C chunks, T positions of a chunk.
@@ -75,28 +71,27 @@ class MegaModel(MegaPreTrainedModel):
             With ``last_hidden_state`` (B, L, D), and ``pooler_output`` (B, D) of position 0.
         """
         x_BLD = self.embedding_layer(input_ids, token_type_ids, inputs_embeds)
-        if input_ids is not None:
-            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         self._check_memory(encoder_hidden_states)
         if isinstance(past_key_values, tuple | list) and past_key_values:
             past_key_values = self._from_tuple(tuple(past_key_values), attention_mask, x_BLD.shape[1])
         cache = self._cache(past_key_values, use_cache)
         past_length = 0 if cache is None else cache.get_seq_length()
-        outputs = self._run_blocks(
+        if input_ids is not None and past_length == 0:
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        last_BLD, hidden_states, attentions, cross_attentions = self._run_blocks(
             x_BLD,
             step_mask(attention_mask, past_length, x_BLD.shape[1]),
             encoder_hidden_states,
             None if encoder_attention_mask is None else encoder_attention_mask != 0,
             cache,
             bool(self.config.output_attentions if output_attentions is None else output_attentions),
+            bool(self.config.output_hidden_states if output_hidden_states is None else output_hidden_states),
         )
-        hidden_states, attentions, cross_attentions = outputs
-        wants_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=hidden_states[-1],
-            pooler_output=self.pooler(hidden_states[-1][:, 0]) if self.pooler is not None else None,
+            last_hidden_state=last_BLD,
+            pooler_output=self.pooler(last_BLD[:, 0]) if self.pooler is not None else None,
             past_key_values=None if use_cache is False else cache,
-            hidden_states=hidden_states if wants_hidden else None,
+            hidden_states=hidden_states,
             attentions=attentions,
             cross_attentions=cross_attentions,
         )
@@ -109,19 +104,25 @@ class MegaModel(MegaPreTrainedModel):
         memory_mask_BS: Tensor | None,
         cache: MegaCache | None,
         output_attentions: bool,
+        output_hidden_states: bool,
     ) -> tuple[Any, ...]:
-        """The embeddings and each block's output, and where asked for each block's self- and cross-attention weights."""
-        hidden_states, attentions, cross_attentions = (x_BLD,), (), ()
+        """The last block's output, and where asked for: all of them behind the embeddings, self- and cross-attention weights."""
+        hidden_states, attentions, cross_attentions = [x_BLD], [], []
         for index, block in enumerate(self.layers):
             past = None if cache is None else cache.layers[index]
             x_BLD, weights_BCTT, cross_weights_BLS = block(
                 x_BLD, mask_BL, memory_BSD, memory_mask_BS, past_key_values=past, output_attentions=output_attentions
             )
-            hidden_states += (x_BLD,)
-            attentions += (weights_BCTT,)
-            cross_attentions += (cross_weights_BLS,)
-        has_cross = output_attentions and self.config.add_cross_attention
-        return hidden_states, attentions if output_attentions else None, cross_attentions if has_cross else None
+            if output_hidden_states:  # else each would stay in memory until the end
+                hidden_states.append(x_BLD)
+            attentions.append(weights_BCTT)
+            cross_attentions.append(cross_weights_BLS)
+        return (
+            x_BLD,
+            tuple(hidden_states) if output_hidden_states else None,
+            tuple(attentions) if output_attentions else None,
+            tuple(cross_attentions) if output_attentions and self.config.add_cross_attention else None,
+        )
 
     def _check_memory(self, memory_BSD: Tensor | None) -> None:
         if memory_BSD is not None and not self.config.add_cross_attention:
@@ -139,11 +140,11 @@ class MegaModel(MegaPreTrainedModel):
 
     def _cache(self, past_key_values: Any, use_cache: bool | None) -> MegaCache | None:
         """The cache to read and fill: the given one, or a new one where wanted."""
-        if not self.config.is_decoder:
-            return None
-        if self.gradient_checkpointing and self.training:
-            if use_cache or past_key_values is not None:
-                logger.warning_once("No cache is kept: gradient checkpointing runs each block twice. Set use_cache=False.")
+        checkpoints = self.gradient_checkpointing and self.training
+        if checkpoints or not self.config.is_decoder:
+            if past_key_values is not None and past_key_values.get_seq_length() > 0:
+                reason = "gradient checkpointing runs each block twice" if checkpoints else "this model is no decoder"
+                raise ValueError(f"past_key_values cannot be continued: {reason}. Give the whole sequence instead.")
             return None
         wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
         return as_mega_cache(past_key_values, self.config) if wanted or past_key_values is not None else None
