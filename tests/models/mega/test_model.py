@@ -152,6 +152,16 @@ def test_the_documented_tuple_continues_a_padded_past(settings):
     torch.testing.assert_close(model(ids[:, 5:], mask, past_key_values=past).last_hidden_state, expected)
 
 
+def test_a_past_that_cannot_be_continued_is_refused():
+    decoder, ids = tiny(**DECODER), tokens(2, 6)
+    cache = decoder(ids).past_key_values
+    with pytest.raises(ValueError, match="this model is no decoder"):
+        tiny()(ids, past_key_values=cache)
+    decoder.gradient_checkpointing = True
+    with pytest.raises(ValueError, match="gradient checkpointing runs each block twice"):
+        decoder.train()(ids, past_key_values=cache)
+
+
 def test_weights_begin_as_those_of_the_port():
     torch.manual_seed(0)
     config = MegaConfig(vocab_size=2000, num_hidden_layers=1, shared_representation_size=512, initializer_range=0.05)
