@@ -72,7 +72,7 @@ class _AttendInBlocks(torch.autograd.Function):
         y_BTH = v_BSH.new_empty(*q_BTZ.shape[:2], v_BSH.shape[-1])
         kept: list[Tensor] = []
         with without_autocast(q_BTZ.device.type):
-            for block in blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset):
+            for block in blocks(q_BTZ, k_BSZ, rules.offset):
                 weights_bts = weights_(block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset), rules.activation)
                 if rules.dropout_p:
                     kept.append(keep_mask(weights_bts, rules.dropout_p))
@@ -89,7 +89,7 @@ class _AttendInBlocks(torch.autograd.Function):
         dq_BTZ, dk_BSZ, dv_BSH, dstrip = (torch.zeros_like(x) for x in (q_BTZ, k_BSZ, v_BSH, strip))
         rules: Rules = ctx.rules
         with without_autocast(q_BTZ.device.type):
-            for index, block in enumerate(blocks(*q_BTZ.shape[:2], k_BSZ.shape[1], rules.offset)):
+            for index, block in enumerate(blocks(q_BTZ, k_BSZ, rules.offset)):
                 scores_bts = block_scores(block, q_BTZ, k_BSZ, strip, key_bias, rules.offset)
                 weights_bts, slope_bts = weights_and_slope_(scores_bts, rules.activation)
                 dy_btH = block.of_queries(grads[0])

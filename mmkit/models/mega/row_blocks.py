@@ -43,15 +43,15 @@ class Block:
         return strip_RW[strip_RW.shape[0] - rows :, column : column + self.num_keys]
 
 
-def blocks(batch: int, num_queries: int, num_keys: int, offset: int | None) -> Iterator[Block]:
+def blocks(q_BTZ: Tensor, k_BSZ: Tensor, offset: int | None) -> Iterator[Block]:
     """Blocks that cover all rows.
 
     Args:
-        batch: Rows of the batch.
-        num_queries: Queries.
-        num_keys: Keys.
+        q_BTZ: Queries.
+        k_BSZ: Keys.
         offset: Position of the first query if attention is causal: a block then has no keys after its last query.
     """
+    (batch, num_queries, _), num_keys = q_BTZ.shape, k_BSZ.shape[1]
     rows = rows_of_a_block(num_queries, num_keys)
     group = max(1, SIZE // (rows * num_keys))
     for first in range(0, batch, group):
