@@ -1,6 +1,5 @@
 """Multi-dimensional damped EMA (Mega, https://arxiv.org/abs/2209.10655, section 3.2): what mixes positions before attention."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from transformers import initialization as init
 
 from mmkit.models.mega.convolution import convolve
 from mmkit.models.mega.ema_kernel import Averages, averages_of
+from mmkit.models.mega.precision import without_autocast
 from mmkit.models.mega.scan import average_in_chunks
 
 
@@ -75,7 +75,7 @@ class MultiHeadEMA(nn.Module):
         if self.bidirectional and (return_state or state is not None):
             raise ValueError("A bidirectional EMA has no state to go on from. Build the model with bidirectional=False for that.")
         dtype = torch.float64 if torch.float64 in (x_BLD.dtype, self.residual_weight.dtype) else torch.float32
-        with _without_autocast(x_BLD.device.type):
+        with without_autocast(x_BLD.device.type):
             inputs_BLD = x_BLD.to(dtype)
             masked_BLD = inputs_BLD if mask_BL is None else inputs_BLD.masked_fill(~mask_BL.unsqueeze(-1), 0.0)
             y_BLD, state = self._average(masked_BLD, self._averages(dtype), state, return_state)
@@ -84,7 +84,8 @@ class MultiHeadEMA(nn.Module):
 
     def kernel(self, length: int) -> Tensor:
         """The first ``length`` weights of the convolution, (K, length): the past's, then the future's if bidirectional."""
-        return self._averages(self.damping_factor.dtype).kernel(length)
+        with without_autocast(self.damping_factor.device.type):
+            return self._averages(self.damping_factor.dtype).kernel(length)
 
     def _averages(self, dtype: torch.dtype) -> Averages:
         parameters = (self.damping_factor, self.decay_factor, self.ema_expansion_matrix, self.kernel_projection_matrix)
@@ -121,8 +122,3 @@ def _truncated_average(
         return y_BLD, None
     x_BLD = F.pad(x_BLD, (0, 0, max(truncation - 1 - x_BLD.shape[1], 0), 0))  # before the start come zeros
     return y_BLD, x_BLD[:, x_BLD.shape[1] - (truncation - 1) :]
-
-
-def _without_autocast(device_type: str) -> Any:
-    """bfloat16 has no digits for decays near one."""
-    return torch.autocast(device_type, enabled=False) if torch.amp.is_autocast_available(device_type) else nullcontext()

@@ -5,14 +5,14 @@ FFT, forward and backward, one thread, 128 channels: half of it at L = 2048, a t
 and the last state falls out of it. So this is what every average without a truncation is made with.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmkit.models.mega.chunked_average import ChunkedAverage
+from mmkit.models.mega.chunked_average import chunked_average
 from mmkit.models.mega.ema_kernel import Averages, circular_kernel, powers
-from mmkit.models.mega.toeplitz import Toeplitz
+from mmkit.models.mega.toeplitz import toeplitz
 
 
 # Shapes: B batch, L positions, D channels, N averages of a channel and direction, M of both, S positions of a chunk, V = S + M.
@@ -37,11 +37,10 @@ def average_in_chunks(
     if future is not None:
         mixing = Mixing(*(torch.cat(both, dim=-1) for both in zip(mixing, _over_the_future(future, size), strict=True)))
     circle_Dn = circular_kernel(past.kernel(size), None if future is None else future.kernel(size), 2 * size)
-    mix_DVS = torch.cat([Toeplitz.apply(circle_Dn), mixing.starts_DSM.transpose(1, 2)], dim=1)  # pyright: ignore[reportArgumentType]
+    mix_DVS = torch.cat([toeplitz(circle_Dn), mixing.starts_DSM.transpose(1, 2)], dim=1)
     if state_BDN is None:
         state_BDN = x_BLD.new_zeros(batch, channels, past.log_q_KN.shape[-1])
-    averaged = ChunkedAverage.apply(x_BLD, mixing.ends_DSM, mix_DVS, mixing.decay_DM, state_BDN.transpose(0, 1))
-    y_BLD, start_DBN = cast(tuple[Tensor, Tensor], averaged)
+    y_BLD, start_DBN, _ = chunked_average(x_BLD, mixing.ends_DSM, mix_DVS, mixing.decay_DM, state_BDN.transpose(0, 1))
     if not return_state:
         return y_BLD, None
     rest = (length - 1) % size + 1  # the last chunk need not be full

@@ -160,6 +160,14 @@ def test_gradients_pass_through_the_state(length: int) -> None:
     torch.testing.assert_close(slopes(*ema(x_BLD, None, state_BDN, return_state=True)), expected, atol=1e-11, rtol=1e-9)
 
 
+def test_gradients_pass_through_the_state_alone() -> None:
+    ema, x_BLD = ema_of().double(), inputs(2, 70, 3, dtype=torch.float64).requires_grad_()
+    wanted = [x_BLD, ema.damping_factor, ema.decay_factor, ema.ema_expansion_matrix]
+    found = torch.autograd.grad(ema(x_BLD, return_state=True)[1].square().sum(), wanted)
+    expected = torch.autograd.grad(by_loop(ema, x_BLD)[1].square().sum(), wanted)
+    torch.testing.assert_close(found, expected, atol=1e-11, rtol=1e-9)
+
+
 @settings(deadline=None, max_examples=30)
 @given(length=st.integers(2, 140), data=st.data(), truncation=st.sampled_from([None, 3, 90]))
 def test_the_past_does_not_see_the_future(length: int, data: st.DataObject, truncation: int | None) -> None:
@@ -236,6 +244,20 @@ def test_results_follow_the_parameters(bidirectional: bool) -> None:
 def test_shapes_are_known_on_the_meta_device(bidirectional: bool, truncation: int | None, length: int) -> None:
     ema = ema_of(bidirectional, truncation).to("meta")
     assert ema(torch.empty(2, length, 3, device="meta"))[0].shape == (2, length, 3)
+
+
+@pytest.mark.parametrize(("bidirectional", "truncation"), [(False, None), (True, None), (False, 7)])
+def test_compiled_averages_are_the_same_in_one_graph(bidirectional: bool, truncation: int | None) -> None:
+    ema, mask_BL = ema_of(bidirectional, truncation).double(), torch.rand(2, 70, generator=torch.Generator().manual_seed(3)) > 0.3
+    torch._dynamo.reset()
+    compiled = torch.compile(ema, fullgraph=True, backend="eager")
+    for length in (70, 45):  # the second length makes it dynamic
+        x_BLD = inputs(2, length, 3, dtype=torch.float64).requires_grad_()
+        wanted = [x_BLD, *ema.parameters()]
+        y_BLD, expected_BLD = compiled(x_BLD, mask_BL[:, :length])[0], ema(x_BLD, mask_BL[:, :length])[0]
+        torch.testing.assert_close(y_BLD, expected_BLD)
+        slopes = [torch.autograd.grad(values_BLD.square().sum(), wanted) for values_BLD in (y_BLD, expected_BLD)]
+        torch.testing.assert_close(*slopes)
 
 
 def test_bidirectional_averages_have_no_state() -> None:
