@@ -40,10 +40,10 @@ def visible_keys(seen: Visible) -> Tensor | None:
 
 
 def key_count(seen: Visible, causal: bool) -> int | Tensor:
-    """By how many keys element attention divides: the real ones, or with ``causal`` the positions from the first real one on."""
+    """By how many keys element attention divides: the real ones, or with ``causal`` the positions since the row began."""
     if causal:
-        # Later pads count, as in the original implementation.
-        count = seen.offset + 1 - (0 if seen.mask_BS is None else seen.mask_BS.int().argmax(1))
+        # Pads within the row count, as in the original implementation.
+        count = seen.offset + 1 - (0 if seen.first_B is None else seen.first_B)
     else:
         count = seen.keys_BSZ.shape[1] if seen.mask_BS is None else seen.mask_BS.sum(1)
     return count.clamp(min=1)[:, None, None] if isinstance(count, Tensor) else count

@@ -30,6 +30,11 @@ class MegaCache(Cache):
         chunk_size = config.chunk_size if config.use_chunking else None
         super().__init__(layers=[MegaCacheLayer(chunk_size, max_cache_len) for _ in range(config.num_hidden_layers)])
 
+    def activate_past_recording(self) -> None:
+        """Keep from now on what ``crop`` needs to take back the positions that come after it was last called."""
+        for layer in self.layers:
+            layer.activate_past_recording()
+
     def __getitem__(self, index: int) -> LegacyLayer:
         """The tuple of one layer, as in ``to_legacy_cache``."""
         return layer_to_tuple(self.layers[index])

@@ -79,6 +79,10 @@ class MegaCacheLayer(CacheLayerMixin):
         """-1: there is no limit."""
         return -1
 
+    def get_max_cache_shape(self) -> int:
+        """What older versions of transformers call ``get_max_length``."""
+        return -1
+
     def activate_past_recording(self) -> None:
         """Keep what ``crop`` needs from now on."""
         self.record_past = True
@@ -86,14 +90,14 @@ class MegaCacheLayer(CacheLayerMixin):
     def crop(self, tokens_to_remove: int) -> None:
         """Take back the last ``-tokens_to_remove`` positions, which must have come since the last crop.
 
+        A positive number is the length to go back to, as older versions of transformers call it.
+
         Raises:
-            ValueError: If ``tokens_to_remove`` is positive.
             RuntimeError: If so many were not recorded.
         """
-        if tokens_to_remove > 0:
-            raise ValueError(f"crop takes the number of tokens to remove as a negative number; {tokens_to_remove} was given.")
-        self.ema.crop(-tokens_to_remove)
-        self.attention.crop(-tokens_to_remove)
+        too_many = max(0, self.get_seq_length() - tokens_to_remove) if tokens_to_remove > 0 else -tokens_to_remove
+        self.ema.crop(too_many)
+        self.attention.crop(too_many)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Let row i continue what row ``beam_idx[i]`` has begun."""

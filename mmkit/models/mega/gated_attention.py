@@ -153,6 +153,7 @@ class MovingAverageGatedAttention(nn.Module):
             causal=True,
             mask_BS=seen.mask_BS,
             offset=seen.offset,
+            first_B=0 if seen.first_B is None else seen.first_B,
             dropout_p=self.attention_dropout if self.training else 0.0,
             return_weights=output_attentions,
         )

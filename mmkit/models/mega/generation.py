@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationMixin
+from transformers.generation.configuration_utils import GenerationMode
 
 from mmkit.models.mega.cache import MegaCache, as_mega_cache
 
@@ -40,10 +41,11 @@ class MegaGenerationMixin(GenerationMixin):
             prepare: Any = super()._prepare_cache_for_generation  # pyright: ignore[reportAttributeAccessIssue]
             prepare(generation_config, model_kwargs, generation_mode, batch_size, max_cache_length)
         elif generation_config.use_cache is not False:
-            cache = MegaCache(self.config, max_cache_length if implementation == "static" else 0)
-            if generation_config.is_assistant:
-                cache.activate_past_recording()
-            model_kwargs["past_key_values"] = cache
+            room = max_cache_length if implementation == "static" else 0
+            model_kwargs["past_key_values"] = MegaCache(self.config, room)
+        takes_back = generation_config.is_assistant or generation_mode == GenerationMode.ASSISTED_GENERATION
+        if takes_back and "past_key_values" in model_kwargs:
+            model_kwargs["past_key_values"].activate_past_recording()
 
 
 def step_mask(attention_mask: Tensor | None, past_length: int, length: int) -> Tensor | None:

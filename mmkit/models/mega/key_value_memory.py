@@ -16,12 +16,14 @@ class Visible(NamedTuple):
 
     Attributes:
         offset: Position of the first new column, counted from the first key; one for all or one a row.
+        first_B: The key at which each row begins; None when all begin at the first one.
     """
 
     keys_BSZ: Tensor
     values_BSH: Tensor
     mask_BS: Tensor | None
     offset: int | Tensor
+    first_B: Tensor | None = None
 
 
 class KeyValueMemory(BatchState):
@@ -48,7 +50,7 @@ class KeyValueMemory(BatchState):
         self.mask = self._with_mask(mask_BT, past, k_BTZ, capacity)
         self.positions.advance(k_BTZ.shape[1], mask_BT)
         mask_BS = None if self.mask is None else self.mask[:, :length]
-        return Visible(self.keys[:, :length], self.values[:, :length], mask_BS, past)
+        return Visible(self.keys[:, :length], self.values[:, :length], mask_BS, past, self.positions.start_B)
 
     def _with_mask(self, mask_BT: Tensor | None, past: int, like_BTZ: Tensor, capacity: int) -> Tensor | None:
         if mask_BT is None and self.mask is None:

@@ -206,9 +206,16 @@ def test_a_failed_crop_changes_nothing():
     torch.testing.assert_close(read(model, ids_BL[:, 6:], cache)[0], read(model, ids_BL)[0][:, 6:])
 
 
-def test_crop_counts_downwards():
-    with pytest.raises(ValueError, match="as a negative number; 2 was given"):
-        MegaCache(config_of()).crop(2)
+def test_a_positive_number_is_the_length_to_go_back_to():
+    model, ids_BL = decoder(**CHUNKED), tokens(1, 8)
+    cache = MegaCache(model.config)
+    cache.activate_past_recording()
+    read(model, torch.cat([ids_BL[:, :6], tokens(1, 3, seed=8)], 1), cache)
+    cache.crop(20)
+    assert cache.get_seq_length() == 9
+    read(model, tokens(1, 2, seed=8), cache)
+    cache.crop(9)
+    assert cache.get_seq_length() == 9
 
 
 def test_the_state_is_not_told_before_the_step_after_a_crop():
@@ -321,9 +328,9 @@ def test_steps_of_another_precision_widen_the_cache():
 
 def test_the_cache_tells_transformers_what_it_can():
     cache = MegaCache(config_of())
-    assert cache.is_croppable
+    assert cache.layers[0].is_croppable
     assert not cache.is_compileable
-    assert cache.get_max_length() == -1
+    assert cache.layers[0].get_max_length() == cache.layers[0].get_max_cache_shape() == -1
     cache.layers[0].update(torch.zeros(2, 3, 4), torch.zeros(2, 3, 12))
     assert cache.get_mask_sizes(2, 0) == (5, 0)
     assert "MegaCacheLayer" in repr(cache)
