@@ -8,8 +8,17 @@ from projects.mega.ablation import ablated
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "shared_representation_size": 4, "nffn_hidden_size": 8}
-    small = MegaWithHead("causal_lm", vocab_size=20, num_hidden_layers=1, bidirectional=False, is_decoder=True, **sizes)
+    small = MegaWithHead(
+        "causal_lm",
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=1,
+        intermediate_size=8,
+        shared_representation_size=4,
+        nffn_hidden_size=8,
+        bidirectional=False,
+        is_decoder=True,
+    )
     return small.eval()
 
 
