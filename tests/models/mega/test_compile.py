@@ -24,9 +24,9 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
-def language_model(settings, layers=1):
+def language_model(settings):
     model_class = "MegaForCausalLM" if "is_decoder" in settings else "MegaForMaskedLM"
-    return tiny(model_class, num_hidden_layers=layers, **settings)
+    return tiny(model_class, num_hidden_layers=1, **settings)
 
 
 def loss_and_gradients(run, model, mask, length=10):
@@ -62,11 +62,11 @@ def test_dropout_is_compiled_without_graph_breaks(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("activation", ["softmax", "laplace", "relu2"])
+@pytest.mark.parametrize("mask", ["whole", "left"])
+@pytest.mark.parametrize("activation", ["softmax", "relu2"])
 @pytest.mark.parametrize("settings", [{}, CHUNKED, DECODER, {**CHUNKED, **DECODER}], ids=["", "chunked", "decoder", "both"])
 def test_every_kind_is_compiled_without_graph_breaks(settings, activation, mask):
-    model = language_model({**settings, "attention_activation": activation}, layers=2)
+    model = language_model({**settings, "attention_activation": activation})
     expected = loss_and_gradients(model, model, MASKS[mask])
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(loss_and_gradients(compiled, model, MASKS[mask]), expected)
