@@ -54,6 +54,12 @@ def test_a_step_is_followed_to_its_end(plan_of, model, precision):
     assert plan.flops
 
 
+def test_gradient_checkpointing_needs_less_memory(plan_of):
+    deep = {**MEGA, "num_hidden_layers": 6, "vocab_size": 260}
+    plain, less = (plan_of(deep, gradient_checkpointing=value).memory.activations for value in (False, True))
+    assert less < plain
+
+
 @pytest.mark.parametrize(
     ("model", "key"),
     [
