@@ -30,6 +30,11 @@ class MegaCache(Cache):
         chunk_size = config.chunk_size if config.use_chunking else None
         super().__init__(layers=[MegaCacheLayer(chunk_size, max_cache_len) for _ in range(config.num_hidden_layers)])
 
+    @property
+    def batch_size(self) -> int:
+        """Rows of the batch; -1 before the first step."""
+        return self.layers[0].batch_size
+
     def activate_past_recording(self) -> None:
         """Keep from now on what ``crop`` needs to take back the positions that come after it was last called."""
         for layer in self.layers:

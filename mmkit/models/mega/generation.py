@@ -11,7 +11,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from mmkit.models.mega.cache import MegaCache, as_mega_cache
 
 
-CACHE_IMPLEMENTATIONS = (None, "dynamic", "static")
+CACHE_IMPLEMENTATIONS = (None, "dynamic", "dynamic_full", "static")
 
 
 class MegaGenerationMixin(GenerationMixin):
@@ -46,6 +46,16 @@ class MegaGenerationMixin(GenerationMixin):
         takes_back = generation_config.is_assistant or generation_mode == GenerationMode.ASSISTED_GENERATION
         if takes_back and "past_key_values" in model_kwargs:
             model_kwargs["past_key_values"].activate_past_recording()
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, *args: Any, inputs_embeds: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """What the next step is called with; older versions of transformers add positions, which the cache knows."""
+        prepare: Any = super().prepare_inputs_for_generation  # pyright: ignore[reportAttributeAccessIssue]
+        # transformers looks for the name inputs_embeds in this signature.
+        inputs = prepare(input_ids, *args, inputs_embeds=inputs_embeds, **kwargs)
+        inputs.pop("cache_position", None)
+        return inputs
 
 
 def step_mask(attention_mask: Tensor | None, past_length: int, length: int) -> Tensor | None:
