@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from mmkit.archive.restorable import Restorable
+from mmkit.tasks.compiling import never_compiled
 from mmkit.tasks.hooks import EvaluationHooks, EvaluationSpec
 from mmkit.tasks.parameter_groups import weight_decay_groups
 from mmkit.tasks.running_mean import RunningMeans
@@ -125,7 +126,7 @@ class TrainingTask(Restorable, LightningModule):
         """
         return means
 
-    @torch.compiler.disable  # compiled, it would be so anew for every step's number
+    @never_compiled
     def log_step(self, values: Mapping[str, Tensor], weight: float = 1) -> None:
         """Take in the values of one training step.
 
@@ -155,7 +156,7 @@ class TrainingTask(Restorable, LightningModule):
         means = self.summarize(self._train_means.pop())
         self.log_dict({f"train/{name}": value for name, value in means.items()}, logger=False, sync_dist=True)
 
-    @torch.compiler.disable
+    @never_compiled
     def log_evaluation(self, values: Mapping[str, Tensor], weight: float) -> None:
         """Take in the values of one evaluation batch; their mean is logged as ``<stage>/<name>`` when the epoch ends.
 
@@ -187,7 +188,7 @@ class TrainingTask(Restorable, LightningModule):
         for task in self._evaluations(stage).values():
             task.on_evaluation_epoch_start(self)
 
-    @torch.compiler.disable
+    @never_compiled
     def evaluate_batch(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
         """Hand one batch to the evaluation tasks of a stage.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.modules.metrics.token_prediction import IGNORED_LABEL, TokenPrediction, TokenSums, token_ratios, token_sums
+from mmkit.tasks.compiling import compiled_inside
 from mmkit.tasks.sequence_model import SequenceModelTask
 
 
@@ -68,7 +69,7 @@ class LanguageModeling(SequenceModelTask):
         """Bytes of text that the predicted tokens of a batch stand for; None if that is unknown, or means nothing."""
         return None
 
-    @torch.compiler.disable(recursive=False)  # what it calls is compiled, each whole
+    @compiled_inside
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss, sums = self._loss(batch)
         self.log_step(sums)

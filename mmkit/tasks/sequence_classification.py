@@ -12,6 +12,7 @@ from torchmetrics.classification import MultilabelAccuracy, MultilabelExactMatch
 
 from mmkit.conf import external_store
 from mmkit.modules.metrics import TopKAccuracy
+from mmkit.tasks.compiling import compiled_inside
 from mmkit.tasks.sequence_model import SequenceModelTask
 
 
@@ -76,7 +77,7 @@ class SequenceClassification(SequenceModelTask):
         self.target_key = target_key or self.target_key
         self.evaluation_metrics = nn.ModuleDict(_metrics(self.problem_type, num_labels, top_k or [1]))
 
-    @torch.compiler.disable(recursive=False)  # what it calls is compiled, each whole
+    @compiled_inside
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         logits_BC = self(batch)
         target = self._target(batch, logits_BC)
