@@ -30,7 +30,8 @@ class MegaGenerationMixin(GenerationMixin):
         if implementation not in CACHE_IMPLEMENTATIONS:
             raise ValueError(f"Mega has no cache_implementation={implementation!r}. Known: dynamic, static. Leave it out.")
         given = model_kwargs.get("past_key_values")
-        if isinstance(given, tuple | list) and model_kwargs.get("attention_mask") is not None:
+        mask = model_kwargs.get("attention_mask")
+        if isinstance(given, tuple | list) and mask is not None and not mask.all():
             raise ValueError(
                 "A tuple does not tell which of its positions are padding. "
                 "Give past_key_values=MegaCache.from_legacy_cache(past, model.config, attention_mask=mask_of_the_past)."
