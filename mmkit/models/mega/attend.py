@@ -28,7 +28,7 @@ def attend(
     dropout_p: float = 0.0,
     return_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Mix the values by weights from scores and relative positions (arXiv 2209.10655, equations 9 to 11, 16).
+    """Mix the values by weights from scores and relative positions (arXiv 2209.10655).
 
     Softmax scores are ``q·k / sqrt(Z) + bias``. Laplace and relu² scores are ``q·k / n + bias`` with n the number of keys: the
     real ones, or with ``causal`` the positions from the first real key to the query. A query that sees no key gets zeros.

@@ -1,4 +1,4 @@
-"""The functions that turn scores into attention weights (Mega, arXiv 2209.10655, equations 10 and 16)."""
+"""The functions that turn scores into attention weights (Mega, arXiv 2209.10655)."""
 
 # Shapes: X any leading dims, S keys.
 import math
@@ -16,7 +16,7 @@ LAPLACE_DEVIATION = math.sqrt(0.25 / math.pi)
 
 
 def laplace(scores: Tensor) -> Tensor:
-    """The normal distribution function with mean sqrt(1/2) and deviation sqrt(1/(4 pi)) (equation 16).
+    """The normal distribution function with mean sqrt(1/2) and deviation sqrt(1/(4 pi)): the Laplace attention function of Mega.
 
     Example:
         >>> round(laplace(torch.tensor(0.5**0.5)).item(), 4)

@@ -1,4 +1,4 @@
-"""Self-attention within chunks: linear in the length (arXiv 2209.10655, section 3.5)."""
+"""Self-attention within chunks: linear in the length (arXiv 2209.10655, Mega-chunk)."""
 
 # Shapes: B batch, L positions, C chunks, T positions of a chunk (as queries), S the same (as keys), Z shared representation,
 # H values, X features of any kind.

@@ -1,4 +1,4 @@
-"""Gated attention from a decoder to the output of an encoder (arXiv 2209.10655, section 3.3; Mega's gated cross-attention)."""
+"""Gated attention from a decoder to the output of an encoder (Mega, arXiv 2209.10655)."""
 
 # Shapes: B batch, L positions, S source positions, D hidden size, Z shared representation.
 from typing import Any

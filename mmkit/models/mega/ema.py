@@ -1,4 +1,4 @@
-"""Multi-dimensional damped EMA (Mega, https://arxiv.org/abs/2209.10655, section 3.2): what mixes positions before attention."""
+"""Multi-dimensional damped EMA (Mega, https://arxiv.org/abs/2209.10655): what mixes positions before attention."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The averages' coefficients and the convolution kernel that they make (Mega, https://arxiv.org/abs/2209.10655, section 3.2).
+"""The averages' coefficients and the convolution kernel that they make (Mega, https://arxiv.org/abs/2209.10655).
 
 Every channel is expanded to N hidden ones, each a damped exponential moving average:
 

@@ -1,4 +1,4 @@
-"""One step of the moving average while a text is decoded (arXiv 2209.10655, equation 6)."""
+"""One step of the moving average while a text is decoded (arXiv 2209.10655, multi-dimensional damped EMA)."""
 
 # Shapes: B batch, D hidden size, N averages of a channel.
 from typing import Any, Self

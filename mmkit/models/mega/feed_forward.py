@@ -1,4 +1,4 @@
-"""The normalized feed-forward layer that follows the attention of a block (section 3.5 of the paper)."""
+"""The normalized feed-forward layer that follows the attention of a block (arXiv 2209.10655, Mega blocks)."""
 
 from torch import Tensor, nn
 from transformers.activations import ACT2FN

@@ -1,6 +1,6 @@
 """Softmax attention with the relative bias inside queries and keys, so that fused kernels need no matrix of biases or masks.
 
-The rotary bias is a product of two vectors, one of the query's position and one of the key's (arXiv 2209.10655, equation 26). Put
+The rotary bias is a product of two vectors, one of the query's position and one of the key's (arXiv 2209.10655, rotary bias). Put
 behind queries and keys, it becomes part of their product. So does a number for each key, the lowest one for padding.
 """
 

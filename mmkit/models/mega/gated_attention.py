@@ -1,4 +1,12 @@
-"""Moving-average gated attention: the heart of a Mega block (arXiv 2209.10655, section 3.3, equations 7 to 14)."""
+"""Moving-average gated attention: the heart of a Mega block (arXiv 2209.10655).
+
+In the paper's symbols, with X the input of shape (L, D):
+
+    X' = EMA(X)                      Z = silu(X' W_z + b_z)            V = silu(X W_v + b_v)
+    Q = κ_q ⊙ Z + μ_q                K = κ_k ⊙ Z + μ_k                 O = f(Q K^T / τ + b_rel) V
+    γ = silu(X' W_γ + b_γ)           φ = sigmoid(X' W_φ + b_φ)         (reset and update gates)
+    Ĥ = silu(X' W_h + (γ ⊙ O) U_h + b_h)                               Y = φ ⊙ Ĥ + (1 - φ) ⊙ X
+"""
 
 # Shapes: B batch, L positions, P positions still pending in the moving average, C chunks, T queries and S keys of a chunk,
 # D hidden size, H intermediate size, Z shared representation.
@@ -86,13 +94,13 @@ class MovingAverageGatedAttention(nn.Module):
         """
         residual_BLD = x_BLD
         x_BLD = self.norm(x_BLD, mask_BL) if self.prenorm else x_BLD
-        v_BLH = self.activation(self.v_proj(x_BLD))
+        v_BLH = self.activation(self.v_proj(x_BLD))  # V
         average_BLD = self.dropout(self.moving_average(x_BLD, mask_BL, cache))
         update_BLD, z_BLZ, gate_BLH, own_BLD = self.mx_proj(average_BLD).split_with_sizes(self.widths, -1)
-        # Equations 7 and 8: a shared representation, scaled and shifted into queries and keys.
+        # One representation Z, scaled by κ and shifted by μ into queries and keys.
         q_BLZ, k_BLZ = (F.silu(z_BLZ).unsqueeze(-2) * self.qk_weight + self.qk_bias).unbind(-2)
         mixed_BLH, weights = self.attention(q_BLZ, k_BLZ, self.hidden_dropout(v_BLH), mask_BL, cache, output_attentions)
-        # Equations 12 to 14: the reset gate on what was attended to, the update gate between it and the input.
+        # The reset gate γ on what was attended to (Ĥ), the update gate φ between that and the input (Y).
         candidate_BLD = self.dropout(self.activation(own_BLD + self.h_proj(mixed_BLH * F.silu(gate_BLH))))
         out_BLD = torch.lerp(residual_BLD, candidate_BLD.to(residual_BLD.dtype), update_BLD.sigmoid().to(residual_BLD.dtype))
         return (out_BLD if self.prenorm else self.norm(out_BLD, mask_BL)), weights

@@ -1,4 +1,4 @@
-"""Relative positional biases that Mega adds to its attention scores (arXiv 2209.10655, section 3.4 and appendix A)."""
+"""Relative positional biases that Mega adds to its attention scores (arXiv 2209.10655)."""
 
 # Shapes: D distances, T queries, S keys, Z shared representation, X any leading dims.
 import math
@@ -130,7 +130,7 @@ def relative_bias(config: Any, chunked: bool = True) -> RelativeBias:
 
 
 def rotate(vector_1Z: Tensor, position_X: Tensor) -> Tensor:
-    """``vector_1Z`` turned by each position: (X, Z), in single precision at least (equation 26)."""
+    """``vector_1Z`` turned by each position: (X, Z), in single precision at least."""
     half = vector_1Z.shape[-1] // 2
     vector_1Z = vector_1Z.to(torch.promote_types(vector_1Z.dtype, torch.float32))
     # A half-precision or fp32 angle is off by whole radians at far positions.

@@ -6,8 +6,11 @@ import torch
 from tests.models.mega.tiny import DECODER, tiny, tokens
 
 
-# torch's compiler makes an instance of each autograd function that it meets, and torch warns of that.
-pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+# torch warns of what its own compiler does: it makes an instance of each autograd function, and inductor uses torch.jit.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning"),
+]
 
 CHUNKED = {"use_chunking": True, "chunk_size": 4}
 MASKS = {
