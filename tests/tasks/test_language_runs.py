@@ -85,7 +85,11 @@ def resumed(straight, run_dir, name, step):
     return run_dir
 
 
-@pytest.mark.parametrize("name", MODELS)
+QUICK = {"causal-mega", "masked-bert"}  # the others take as long and differ little
+RUNS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_a_run_logs_its_metrics_goes_on_bit_by_bit_and_is_evaluated(name, tmp_path):
     straight = tmp_path / "straight"
     metrics = train(name, straight)
@@ -104,7 +108,9 @@ def test_a_run_logs_its_metrics_goes_on_bit_by_bit_and_is_evaluated(name, tmp_pa
     assert evaluation["val/loss"] == pytest.approx(metrics["val/loss"])
 
 
-@pytest.mark.parametrize("name", ["causal-gpt2", "causal-mega", "classes-mega"])
+@pytest.mark.parametrize(
+    "name", ["causal-mega", *(pytest.param(name, marks=pytest.mark.slow) for name in ("causal-gpt2", "classes-mega"))]
+)
 def test_a_run_in_bf16_with_gradient_checkpointing_learns_in_fp32(name, tmp_path):
     settings = ["trainer.precision=bf16-mixed", "task.gradient_checkpointing=true"]
     low, full = train(name, tmp_path / "low", *settings), train(name, tmp_path / "full")
