@@ -76,15 +76,15 @@ class MegaCache(Cache):
 
 
 def as_mega_cache(past: Any, config: Any) -> MegaCache:
-    """``past`` as a ``MegaCache``: itself, a converted tuple, or a new one for None or another, still empty cache."""
+    """``past`` as a ``MegaCache``: itself, a converted tuple, or a new one for None, an empty tuple, or another empty cache."""
     if isinstance(past, MegaCache):
         if len(past.layers) != config.num_hidden_layers:
             raise ValueError(
                 f"The cache has {len(past.layers)} layers, the model {config.num_hidden_layers}. Make it of the model's config."
             )
         return past
-    if isinstance(past, tuple | list) and past:
-        return MegaCache.from_legacy_cache(tuple(past), config)
+    if isinstance(past, tuple | list):
+        return MegaCache.from_legacy_cache(tuple(past), config) if past else MegaCache(config)
     # EncoderDecoderModel makes transformers' own cache before it knows its decoder.
     if past is None or (isinstance(past, Cache) and past.get_seq_length() == 0):
         return MegaCache(config)

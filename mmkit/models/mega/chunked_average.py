@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmkit.models.mega.precision import without_autocast
+
 
 # Shapes: B batch, L positions, D channels, A chunks of S positions, N averages over the past, M all averages, V = S + M.
 BLOCK = 512  # positions that are transposed at a time: all at once leaves the cache, at L = 8192 in three times as long
@@ -93,7 +95,8 @@ def _gradients(ctx: Any, dy_BLD: Tensor | None, dlast_DBN: Tensor | None, _: Non
     start_DBN, both_DBAV, *matrices = ctx.saved_tensors
     dy_BLD = start_DBN.new_zeros(ctx.shape) if dy_BLD is None else dy_BLD
     dlast_DBN = torch.zeros_like(start_DBN) if dlast_DBN is None else dlast_DBN
-    return chunked_average_backward(dy_BLD, dlast_DBN, both_DBAV, *matrices)
+    with without_autocast(both_DBAV.device.type):  # which may be on: backward() can stand in its context
+        return chunked_average_backward(dy_BLD, dlast_DBN, both_DBAV, *matrices)
 
 
 chunked_average.register_autograd(_gradients, setup_context=_keep)

@@ -68,6 +68,8 @@ class GatedCrossAttention(nn.Module):
         x_BLD = self.norm(x_BLD, mask_BL) if self.prenorm else x_BLD
         update_BLD, gate_BLD, q_BLZ = self.q_proj(x_BLD).split(self.widths, dim=-1)
         k_BSZ, v_BSD, memory_mask_BS = self.source(memory_BSD, memory_mask_BS, cache)
+        positions = x_BLD.shape[1] if cache is None else cache.get_seq_length()
+        self.rel_pos_bias.check_distance(max(positions, k_BSZ.shape[1]) - 1)
         source = Visible(k_BSZ, v_BSD, memory_mask_BS, first_position(x_BLD.shape[1], mask_BL, cache))
         found_BLD, weights_BLS = self.attention(q_BLZ, source, cache, output_attentions)
         candidate_BLD = self.dropout(self.activation(self.h_proj(found_BLD * F.silu(gate_BLD))))

@@ -43,16 +43,23 @@ class SimpleRelativePositionalBias(nn.Module):
         Raises:
             ValueError: If a distance is beyond the table.
         """
-        farthest = max(-first, last)
+        self.check_distance(max(-first, last))
+        return self.rel_pos_bias[self.size - 1 + first : self.size + last]
+
+    def check_distance(self, farthest: int) -> None:
+        """Refuse a distance beyond the table.
+
+        Raises:
+            ValueError: It is.
+        """
         if farthest >= self.size:
             raise ValueError(
                 f"The simple relative bias knows distances below {self.size}; {farthest} was asked for. Give a shorter "
                 "sequence, or make the model with more max_positions (chunk_size when chunking), or with the rotary bias."
             )
-        return self.rel_pos_bias[self.size - 1 + first : self.size + last]
 
     def between(self, query_XT: Tensor, key_XS: Tensor) -> Tensor:
-        """The bias (X, T, S) between integer positions; those beyond the table take its ends."""
+        """The bias (X, T, S) between integer positions; those beyond the table, of padding, take its ends."""
         distance_XTS = key_XS.unsqueeze(-2) - query_XT.unsqueeze(-1)
         return self.rel_pos_bias[(distance_XTS + self.size - 1).clamp(0, 2 * self.size - 2)]
 
@@ -91,6 +98,9 @@ class RotaryRelativePositionalBias(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that are vectors in spite of their two dimensions."""
         return {"alpha", "b_param"}
+
+    def check_distance(self, farthest: int) -> None:
+        """Refuse nothing: there is a bias at any distance."""
 
     def fold(self, query_XT: Tensor, key_XS: Tensor) -> tuple[Tensor, Tensor]:
         """Rotated vectors (X, T, Z) and (X, S, Z) whose products are the bias between these positions."""

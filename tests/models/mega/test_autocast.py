@@ -92,3 +92,27 @@ def test_a_model_with_bf16_weights_runs(settings):
     ours = model.bfloat16()(ids).logits
     assert ours.dtype == torch.bfloat16
     assert (ours.float() - expected).abs().max() < 0.2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("settings", [{}, DECODER], ids=["encoder", "decoder"])
+def test_a_backward_inside_of_autocast_gives_the_gradients_of_one_behind_it(settings):
+    gradients = []
+    for inside in (True, False):
+        model = strengthened(MegaForMaskedLM, settings)
+        ids = tokens(2, 150)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(input_ids=ids, labels=ids).loss
+            if inside:
+                loss.backward()
+        if not inside:
+            loss.backward()
+        gradients.append(model.mega.layers[0].mega_layer.ema_gate.damping_factor.grad)
+    assert gradients[0].dtype == torch.float32
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0.05, atol=0.02 * gradients[1].abs().max().item())
+
+
+def strengthened(model_class, settings):
+    torch.manual_seed(0)
+    model = model_class(MegaConfig(**{**SIZES, **settings})).eval()
+    strengthen(model)
+    return model

@@ -153,11 +153,12 @@ def test_a_past_that_does_not_fit_is_refused(past: Any, error: type[Exception], 
         as_mega_cache(past, config_of())
 
 
-def test_an_empty_cache_of_transformers_gives_way_to_an_own_one():
+def test_an_empty_cache_or_tuple_gives_way_to_an_own_cache():
     cache = as_mega_cache(DynamicCache(), config_of())
     assert isinstance(cache, MegaCache)
     assert as_mega_cache(cache, config_of()) is cache
     assert as_mega_cache(None, config_of()).get_seq_length() == 0
+    assert as_mega_cache((), config_of()).get_seq_length() == 0
 
 
 @KINDS

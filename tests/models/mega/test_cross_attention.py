@@ -130,3 +130,13 @@ def test_its_mask_is_kept_too():
 def test_a_missing_source_is_reported(cache: str | None):
     with pytest.raises(ValueError, match=r"got no encoder_hidden_states\. Give them"):
         layer_of()(features(2, 2), None, None, None if cache is None else cache_after(2))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(("length", "sources"), [(20, 33), (33, 20)])
+def test_distances_beyond_the_simple_table_are_refused_with_and_without_padding(length, sources, padded):
+    layer = layer_of(relative_positional_bias="simple")
+    mask_BL = torch.arange(length).expand(2, length) >= 4 if padded else None
+    with pytest.raises(ValueError, match="distances below 32; 32 was asked for"):
+        layer(features(2, length), features(2, sources), mask_BL=mask_BL)
+    layer(features(2, 20), features(2, 32), mask_BL=mask_BL[:, :20] if padded else None)

@@ -189,3 +189,11 @@ def test_heads_give_tuples_without_return_dict(model_class):
     outputs, as_tuple = model(ids), model(ids, return_dict=False)
     assert isinstance(as_tuple, tuple)
     torch.testing.assert_close(as_tuple[0], outputs[0])
+
+
+def test_all_positions_are_scored_where_there_are_labels():
+    model, ids = tiny("MegaForCausalLM", **DECODER), tokens(2, 5)
+    few, all_of_them = (model(input_ids=ids, labels=ids, logits_to_keep=kept) for kept in (1, 0))
+    assert few.logits.shape[1] == 5
+    assert few.loss == all_of_them.loss
+    assert model(input_ids=ids, logits_to_keep=1).logits.shape[1] == 1

@@ -62,7 +62,8 @@ class MegaForCausalLM(MegaGenerationMixin, MegaPreTrainedModel):
         """Score the next token at each position; see :meth:`MegaModel.forward` for what is not told here.
 
         ``labels`` are tokens (B, L), unshifted; -100 is ignored. Their loss is divided by ``num_items_in_batch``, or without
-        it by their number. ``logits_to_keep`` scores the last so many positions only (0: all), or those of a tensor.
+        it by their number. ``logits_to_keep`` scores the last so many positions only (0: all), or those of a tensor; with
+        ``labels`` all are scored.
         """
         outputs = self.mega(
             input_ids,
@@ -78,6 +79,7 @@ class MegaForCausalLM(MegaGenerationMixin, MegaPreTrainedModel):
             return_dict=True,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        kept = kept if labels is None else slice(None)
         logits = vocabulary_scores(outputs.last_hidden_state[:, kept], self.dense, self.lm_head)
         loss = None
         if labels is not None:
