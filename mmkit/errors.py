@@ -56,5 +56,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its type if it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """What an error says, in one line; its type if it says nothing. Where that line announces a list, its items follow."""
+    first, _, rest = str(error).strip().partition("\n")
+    if first.endswith(":") and rest:
+        return " ".join([first, *(line.strip().removeprefix("- ") for line in rest.splitlines())])
+    return first or type(error).__name__

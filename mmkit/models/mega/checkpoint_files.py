@@ -54,6 +54,8 @@ def read_checkpoint(source: Path) -> Checkpoint:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
+    if not path.is_file():
+        raise RefusedError(f"There is no file {path}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -99,6 +101,8 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 def _unpickled(path: Path) -> dict[str, Any]:
     """``torch.load`` of tensors, numbers, texts and ``argparse.Namespace``, which fairseq keeps the arguments in."""
+    if path.is_file() and not _begins_as_checkpoint(path):
+        raise RefusedError(f"{path} is no PyTorch checkpoint: it is neither a zip file nor a pickle.")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -109,6 +113,11 @@ def _unpickled(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise RefusedError(f"{path} must hold a dictionary of tensors, but holds {type(content).__name__}.")
     return dict(content)
+
+
+def _begins_as_checkpoint(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2).startswith((b"PK", pickle.PROTO))
 
 
 def _refused_objects(path: Path, error: Exception) -> str:

@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     given = _parser().parse_args(argv)
+    if given.config and not given.config.is_file():
+        _parser().error(f"argument --config: there is no file {given.config}")
     try:
         settings = read_json(given.config) if given.config else {}
         wanted = Wanted(given.architecture, given.part, settings, given.partial)

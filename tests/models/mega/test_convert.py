@@ -128,17 +128,30 @@ def of_another_shape(tmp_path: Path) -> Path:
     return save_folder(tmp_path / "wide", case.state_dict(), {**case.config, "hidden_size": 32})
 
 
+def text_file(tmp_path: Path) -> Path:
+    (tmp_path / "text.pt").write_text("hello")
+    return tmp_path / "text.pt"
+
+
+def test_an_absent_file_of_settings_is_a_mistake_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path), str(tmp_path / "out"), "--config", str(tmp_path / "no.json")])
+    assert caught.value.code == 2
+    assert "there is no file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("make", "code", "text"),
     [
         (lambda tmp_path: tmp_path / "nothing.pt", 3, "There is no file or folder"),
         (lambda tmp_path: tmp_path, 3, "holds neither config.json"),
         (broken_file, 3, "broken.pt"),
+        (text_file, 3, "text.pt is no PyTorch checkpoint: it is neither a zip file nor a pickle"),
         (another_model, 3, "'bert'"),
         (other_tensors, 3, "no Mega model in the original's names"),
         (of_another_shape, 3, "size mismatch"),
     ],
-    ids=["nothing", "empty folder", "broken", "another model", "other tensors", "another shape"],
+    ids=["nothing", "empty folder", "broken", "text", "another model", "other tensors", "another shape"],
 )
 def test_what_cannot_be_converted_is_refused_in_one_line(
     make: Any, code: int, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
