@@ -55,15 +55,16 @@ class FashionMNISTPixels(Dataset[Example]):
         self._labels = np.load(folder / f"{name}_labels.npy")[first:end].tolist()
 
     @staticmethod
-    def example_spec(modality: str = "text", **arguments: Any) -> Example:
-        """An example without data, for ``mmkit plan``.
+    def example_spec(levels: int = 256, modality: str = "text", **arguments: Any) -> Example:
+        """An example without data, for ``mmkit plan``; the pixels are the largest id there is.
 
         Args:
+            levels: As for the constructor.
             modality: As for the constructor.
-            **arguments: The constructor's others, which change no shape.
+            **arguments: The constructor's others, which change neither shape nor ids.
         """
-        key = Modalities.get_modality(modality)
-        return Example({EXAMPLE_INDEX_KEY: 0, key.name: torch.full((NUM_PIXELS,), FIRST_ID), key.target: 0})
+        key, pixels = Modalities.get_modality(modality), torch.full((NUM_PIXELS,), FIRST_ID + levels - 1)
+        return Example({EXAMPLE_INDEX_KEY: 0, key.name: pixels, key.target: 0})
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from mmkit.conf.store import external_store
-
-
-IGNORED_LABEL = -100  # torch's cross entropy leaves this label out
+from mmkit.constants import IGNORED_LABEL
 
 
 # Shapes: B texts, L tokens; a leading B may be absent.
@@ -18,7 +16,7 @@ class MaskedTokens(NamedTuple):
 
     Attributes:
         tokens: Ids (B, L), some replaced.
-        labels: The original ids (B, L) where a prediction is asked for, :data:`IGNORED_LABEL` elsewhere.
+        labels: The original ids (B, L) where a prediction is asked for, :data:`~mmkit.constants.IGNORED_LABEL` elsewhere.
         selected: Where a prediction is asked for, bool (B, L).
     """
 

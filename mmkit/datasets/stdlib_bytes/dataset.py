@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmkit.conf.store import external_store
-from mmkit.constants import EXAMPLE_INDEX_KEY
+from mmkit.constants import EXAMPLE_INDEX_KEY, IGNORED_LABEL
 from mmkit.datasets.core import Example, Modalities
 from mmkit.datasets.stdlib_bytes.corpus import load_corpus
 from mmkit.datasets.stdlib_bytes.files import SPLITS
-from mmkit.datasets.stdlib_bytes.windows import IGNORED, Windows
+from mmkit.datasets.stdlib_bytes.windows import Windows
 
 
 # Shapes: L bytes of a window.
@@ -60,14 +60,14 @@ class StdlibBytes(Dataset[Example]):
 
     @staticmethod
     def example_spec(context: int = 1024, modality: str = "text", **arguments: Any) -> Example:
-        """An example without data, for ``mmkit plan``.
+        """An example without data, for ``mmkit plan``; the bytes are the largest there is.
 
         Args:
             context: As for the constructor.
             modality: As for the constructor.
-            **arguments: The constructor's others, which change no shape.
+            **arguments: The constructor's others, which change neither shape nor ids.
         """
-        key, bytes_L = Modalities.get_modality(modality), torch.zeros(context, dtype=torch.long)
+        key, bytes_L = Modalities.get_modality(modality), torch.full((context,), 255)
         return Example({EXAMPLE_INDEX_KEY: 0, key.name: bytes_L, key.target: bytes_L})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,5 +90,5 @@ class StdlibBytes(Dataset[Example]):
         start = self.windows.start(index)
         bytes_L = torch.from_numpy(self._bytes[start : start + self.windows.context].astype(np.int64))
         labels_L = bytes_L.clone()
-        labels_L[: self.windows.first_predicted(index) - start] = IGNORED
+        labels_L[: self.windows.first_predicted(index) - start] = IGNORED_LABEL
         return bytes_L, labels_L

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 
 
-IGNORED = -100  # torch's and Hugging Face's label for what takes no part in a loss
-
-
 @dataclass(frozen=True)
 class Windows:
     """Where the windows over a sequence lie, and what each of them predicts.

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from mmkit.conf.store import external_store
-from mmkit.constants import EXAMPLE_INDEX_KEY
+from mmkit.constants import EXAMPLE_INDEX_KEY, IGNORED_LABEL
 from mmkit.datasets.core import Example, Modalities
-from mmkit.datasets.synthetic.base import FIRST_ID, IGNORED, SyntheticTask
+from mmkit.datasets.synthetic.base import FIRST_ID, SyntheticTask
 
 
 # Shapes: L = 2 (num_pairs + num_queries) tokens.
@@ -62,21 +62,27 @@ class AssociativeRecall(SyntheticTask):
         self.num_queries = num_queries
 
     @staticmethod
-    def example_spec(num_pairs: int = 8, num_queries: int = 1, modality: str = "text", **arguments: Any) -> Example:
-        """An example without data, for ``mmkit plan``.
+    def example_spec(
+        num_pairs: int = 8,
+        num_keys: int = 16,
+        num_values: int = 16,
+        num_queries: int = 1,
+        modality: str = "text",
+        **arguments: Any,
+    ) -> Example:
+        """An example without data, for ``mmkit plan``; the tokens are the largest id there is.
 
         Args:
             num_pairs: As for the constructor.
+            num_keys: As for the constructor.
+            num_values: As for the constructor.
             num_queries: As for the constructor.
             modality: As for the constructor.
-            **arguments: The constructor's others, which change no shape.
+            **arguments: The constructor's others, which change neither shape nor ids.
         """
-        key, tokens_L = Modalities.get_modality(modality), torch.full((2 * (num_pairs + num_queries),), FIRST_ID)
+        key, largest = Modalities.get_modality(modality), FIRST_ID + num_keys + num_values - 1
+        tokens_L = torch.full((2 * (num_pairs + num_queries),), largest)
         return Example({EXAMPLE_INDEX_KEY: 0, key.name: tokens_L, key.target: tokens_L})
-
-    @property
-    def vocab_size(self) -> int:
-        return FIRST_ID + self.num_keys + self.num_values
 
     def draw(self, random: Random) -> Example:
         keys = random.sample(range(self.num_keys), self.num_pairs)
@@ -84,6 +90,6 @@ class AssociativeRecall(SyntheticTask):
         pairs = list(zip(keys, values, strict=True))
         asked = random.sample(pairs, self.num_queries)
         tokens_L = torch.tensor([FIRST_ID + token for pair in (*pairs, *asked) for token in pair])
-        labels_L = torch.full_like(tokens_L, IGNORED)
+        labels_L = torch.full_like(tokens_L, IGNORED_LABEL)
         labels_L[2 * self.num_pairs + 1 :: 2] = tokens_L[2 * self.num_pairs + 1 :: 2]
         return Example({self.modality.name: tokens_L, self.modality.target: labels_L})

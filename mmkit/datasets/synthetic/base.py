@@ -12,7 +12,6 @@ from mmkit.datasets.core import Example, Modalities, Modality
 #: The smallest id of a task's own symbols; 0, 1 and 2 are the beginning, padding and end of Mega's configuration.
 FIRST_ID = 3
 PADDING_ID = 1
-IGNORED = -100  # torch's and Hugging Face's label for what takes no part in a loss
 
 
 class SyntheticTask(Dataset[Example], ABC):
@@ -35,11 +34,6 @@ class SyntheticTask(Dataset[Example], ABC):
         self.split = split
         self.seed = seed
         self.modality: Modality = Modalities.get_modality(modality)
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """Number of ids that a model must know, those below :data:`FIRST_ID` included."""
 
     @abstractmethod
     def draw(self, random: Random) -> Example:

@@ -39,7 +39,8 @@ class ListOps(SyntheticTask):
         modality: Key of the token ids; those of mask and result belong to it.
 
     Raises:
-        ValueError: No expression can be that long, or hardly any is.
+        ValueError: The bounds contradict each other, or none of 100,000 expressions lies within them; finding out takes up to
+            half a minute.
     """
 
     def __init__(
@@ -62,23 +63,20 @@ class ListOps(SyntheticTask):
         self.max_length = max_length
         self.max_depth = max_depth
         self.max_args = max_args
+        self.expression(Random(0))  # to refuse bounds that nothing meets here, not in a worker in the middle of a run
 
     @staticmethod
     def example_spec(max_length: int = 2000, modality: str = "text", **arguments: Any) -> Example:
-        """An example without data, for ``mmkit plan``.
+        """An example without data, for ``mmkit plan``; the tokens are the largest id there is.
 
         Args:
             max_length: As for the constructor.
             modality: As for the constructor.
-            **arguments: The constructor's others, which change no shape.
+            **arguments: The constructor's others, which change neither shape nor ids.
         """
-        key, tokens_L = Modalities.get_modality(modality), torch.full((max_length,), FIRST_ID)
+        key, tokens_L = Modalities.get_modality(modality), torch.full((max_length,), max(ID_OF.values()))
         mask_L = torch.ones(max_length, dtype=torch.long)
         return Example({EXAMPLE_INDEX_KEY: 0, key.name: tokens_L, key.attention_mask: mask_L, key.target: 0})
-
-    @property
-    def vocab_size(self) -> int:
-        return FIRST_ID + len(TOKENS)
 
     def expression(self, random: Random) -> list[str]:
         """The tokens of an expression whose length is within the bounds."""

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from mmkit.conf.store import external_store
-from mmkit.constants import EXAMPLE_INDEX_KEY
+from mmkit.constants import EXAMPLE_INDEX_KEY, IGNORED_LABEL
 from mmkit.datasets.core import Example, Modalities
-from mmkit.datasets.synthetic.base import FIRST_ID, IGNORED, SyntheticTask
+from mmkit.datasets.synthetic.base import FIRST_ID, SyntheticTask
 
 
 BLANK_ID = FIRST_ID
@@ -23,11 +23,12 @@ class SelectiveCopy(SyntheticTask):
     """The selective copying task of Mamba (Gu and Dao 2023, section 4.1.1, https://arxiv.org/abs/2312.00752).
 
     Symbols stand at random places among blanks, so that where they are does not tell what to copy, unlike in the copying
-    task of Arjovsky et al. 2016. Markers follow; at each, the next symbol is to be told. The sizes of the paper are the defaults.
+    task of Arjovsky et al. 2016. ``num_copied`` + 1 markers follow; at each but the last, the next symbol is to be
+    told. The sizes of the paper are the defaults.
 
     An example has the tokens (``text``, LongTensor (L,) with L = ``length`` + ``num_copied`` + 1) and labels (``text_target``,
-    LongTensor (L,)), not shifted: the label after each marker is the next symbol, all others are −100. A model is
-    given markers only, never the symbols that it should have told before.
+    LongTensor (L,)), not shifted: the label after each of these markers is the symbol, all others are −100. A model
+    is given markers only, never the symbols that it should have told before.
 
     Args:
         size: Number of examples.
@@ -62,21 +63,21 @@ class SelectiveCopy(SyntheticTask):
         self.num_symbols = num_symbols
 
     @staticmethod
-    def example_spec(length: int = 4096, num_copied: int = 16, modality: str = "text", **arguments: Any) -> Example:
-        """An example without data, for ``mmkit plan``.
+    def example_spec(
+        length: int = 4096, num_copied: int = 16, num_symbols: int = 14, modality: str = "text", **arguments: Any
+    ) -> Example:
+        """An example without data, for ``mmkit plan``; the tokens are the largest id there is.
 
         Args:
             length: As for the constructor.
             num_copied: As for the constructor.
+            num_symbols: As for the constructor.
             modality: As for the constructor.
-            **arguments: The constructor's others, which change no shape.
+            **arguments: The constructor's others, which change neither shape nor ids.
         """
-        key, tokens_L = Modalities.get_modality(modality), torch.full((length + num_copied + 1,), FIRST_ID)
+        key, largest = Modalities.get_modality(modality), FIRST_SYMBOL_ID + num_symbols - 1
+        tokens_L = torch.full((length + num_copied + 1,), largest)
         return Example({EXAMPLE_INDEX_KEY: 0, key.name: tokens_L, key.target: tokens_L})
-
-    @property
-    def vocab_size(self) -> int:
-        return FIRST_SYMBOL_ID + self.num_symbols
 
     def draw(self, random: Random) -> Example:
         places = torch.tensor(sorted(random.sample(range(self.length), self.num_copied)))
@@ -84,6 +85,6 @@ class SelectiveCopy(SyntheticTask):
         tokens_L = torch.full((self.length + self.num_copied + 1,), MARKER_ID)
         tokens_L[: self.length] = BLANK_ID
         tokens_L[places] = symbols
-        labels_L = torch.full_like(tokens_L, IGNORED)
+        labels_L = torch.full_like(tokens_L, IGNORED_LABEL)
         labels_L[-self.num_copied :] = symbols
         return Example({self.modality.name: tokens_L, self.modality.target: labels_L})

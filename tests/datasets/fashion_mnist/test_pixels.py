@@ -66,6 +66,12 @@ def test_examples_make_a_batch_like_their_specification():
     assert isinstance(spec.text_target, int)
 
 
+@pytest.mark.parametrize("levels", [4, 256])
+def test_the_specification_holds_the_largest_id(levels):
+    brightest = FashionMNISTPixels("test", levels=levels)[0].text.max().item()
+    assert set(FashionMNISTPixels.example_spec(levels=levels).text.tolist()) == {brightest}
+
+
 def test_classes_have_names():
     assert len(FashionMNISTPixels.id2label) == 10
     assert FashionMNISTPixels.id2label[9] == "ankle boot"

@@ -63,6 +63,10 @@ def test_examples_make_a_batch_like_their_specification(dataset):
     }
 
 
+def test_the_specification_holds_the_largest_byte():
+    assert set(StdlibBytes.example_spec(context=64).text.tolist()) == {255}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

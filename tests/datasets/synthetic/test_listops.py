@@ -109,7 +109,7 @@ def test_the_default_lengths_are_those_of_the_long_range_arena():
     assert 500 <= min(lengths) < max(lengths) <= 2000
 
 
-def test_impossible_lengths_are_refused(monkeypatch):
+def test_impossible_lengths_are_refused_before_there_are_examples(monkeypatch):
     monkeypatch.setattr("mmkit.datasets.synthetic.listops._NUM_TRIES", 200)
     with pytest.raises(ValueError, match=r"none of 200 expressions with max_depth=2 and max_args=2 has 5 to 9 tokens. Widen"):
-        ListOps(min_length=5, max_length=9, max_depth=2, max_args=2)[0]
+        ListOps(min_length=5, max_length=9, max_depth=2, max_args=2)

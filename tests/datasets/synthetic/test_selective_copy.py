@@ -25,4 +25,4 @@ def test_symbols_stand_anywhere():
 def test_the_default_sizes_are_those_of_the_paper():
     dataset = SelectiveCopy()
     assert dataset[0].text.shape == (4096 + 17,)
-    assert dataset.vocab_size - 3 == 16  # 14 symbols, the blank and the marker
+    assert SelectiveCopy.example_spec().text.max() - 3 + 1 == 16  # 14 symbols, the blank and the marker
