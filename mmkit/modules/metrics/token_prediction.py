@@ -123,7 +123,8 @@ class TokenPrediction(Metric):
             num_bytes: Bytes of the text that the predicted tokens stand for; 0 if unknown.
         """
         for name, value in token_sums(logits_BLV, labels_BL, self.label_smoothing)._asdict().items():
-            setattr(self, name, getattr(self, name) + value)
+            # Widened again: a task of half precision has converted the states along with its parameters
+            setattr(self, name, getattr(self, name) + (value.double() if value.is_floating_point() else value))
         self.num_bytes = self.num_bytes + num_bytes
 
     def compute(self) -> dict[str, Tensor]:

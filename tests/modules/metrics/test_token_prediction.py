@@ -59,6 +59,15 @@ def test_half_precision_is_widened():
     torch.testing.assert_close(token_sums(logits.bfloat16(), labels).nll, token_sums(logits.bfloat16().float(), labels).nll)
 
 
+def test_sums_are_kept_in_double_precision_in_a_task_of_half_precision():
+    metric, batches = TokenPrediction().to(torch.bfloat16), [tokens(seed, 2, 4) for seed in range(50)]
+    for logits, labels in batches:
+        metric.update(logits, labels)
+    assert metric.nll.dtype == metric.loss.dtype == torch.float64
+    nll, _, number = (sum(values) for values in zip(*(looped(*batch) for batch in batches), strict=True))
+    assert metric.compute()["loss"].item() == pytest.approx(nll / number, rel=1e-6)
+
+
 def test_without_tokens_there_is_nothing_and_a_hopeless_model_is_infinitely_perplexed():
     assert token_ratios({"loss": 0.0, "nll": 0.0, "num_tokens": 0, "num_correct": 0}) == {}
     assert token_ratios({"loss": 1e6, "nll": 1e6, "num_tokens": 1, "num_correct": 0})["perplexity"] == math.inf
