@@ -54,9 +54,10 @@ class CausalLanguageModeling(LanguageModeling):
         self.register_buffer("bytes_per_token", per_token, persistent=False)
 
     def labels(self, batch: dict[str, Any]) -> Tensor:
-        if self.target_key in batch:
-            return next_token_labels(self.given_labels(batch))
-        return next_token_labels(without_padding(self.read(batch), batch.get(self.mask_key)))
+        mask_BL = batch.get(self.mask_key)
+        given = self.target_key in batch
+        labels_BL = self.given_labels(batch) if given else without_padding(self.read(batch), mask_BL)
+        return without_padding(next_token_labels(labels_BL), mask_BL)  # with padding on the left, none predicts the first token
 
     def num_bytes(self, batch: dict[str, Any], labels_BL: Tensor) -> Tensor | None:
         if self.bytes_key in batch:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.modules.metrics.token_prediction import IGNORED_LABEL, TokenPrediction, TokenSums, token_ratios, token_sums
-from mmkit.tasks.compiling import compiled_inside
+from mmkit.tasks.compiling import compiled_inside, never_compiled
 from mmkit.tasks.sequence_model import SequenceModelTask
 
 
@@ -92,11 +92,16 @@ class LanguageModeling(SequenceModelTask):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._evaluate("test", batch, batch_idx)
 
+    @compiled_inside
     def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
         labels_BL = self.labels(batch)
         num_bytes = self.num_bytes(batch, labels_BL)
-        self.evaluation_metric.update(self(batch), labels_BL, 0 if num_bytes is None else num_bytes)
+        self._update_metric(self(batch), labels_BL, 0 if num_bytes is None else num_bytes)
         self.evaluate_batch(stage, batch, batch_idx)
+
+    @never_compiled  # torchmetrics counts its updates, and every count would be compiled anew
+    def _update_metric(self, logits_BLV: Tensor, labels_BL: Tensor, num_bytes: Tensor | int) -> None:
+        self.evaluation_metric.update(logits_BLV, labels_BL, num_bytes)
 
     def _start_evaluation(self, stage: str) -> None:
         self.evaluation_metric.reset()

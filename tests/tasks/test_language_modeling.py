@@ -109,9 +109,13 @@ def test_causal_labels_are_the_next_ids_without_padding():
     assert task.labels(batch).tolist() == [[6, -100, -100]]
     batch["text_target"] = torch.tensor([[-100, 8, 9]])
     assert task.labels(batch).tolist() == [[8, -100, -100]]
-    batch["text_attention_mask"] = torch.tensor([[0, 1, 1]])
-    batch["text_target"] = torch.tensor([[5, 6, 7]])
-    assert task.labels(batch).tolist() == [[6, 7, -100]]
+
+
+@pytest.mark.parametrize("key", ["text", "text_target"])
+def test_nothing_is_predicted_from_padding_on_the_left(key):
+    batch = {"text": torch.tensor([[0, 0, 6, 7]]), "text_attention_mask": torch.tensor([[0, 0, 1, 1]])}
+    batch[key] = torch.tensor([[4, 5, 6, 7]])
+    assert task_on(GPT2).labels(batch).tolist() == [[-100, -100, 7, -100]]
 
 
 @pytest.mark.parametrize("config", MASKED.values(), ids=MASKED)
@@ -224,3 +228,14 @@ def test_a_compiled_task_trains_without_compiling_again_for_every_step(config):
     torch._dynamo.utils.counters.clear()
     fit(torch.compile(task, backend="eager"), data, num_epochs=4)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4
+
+
+def test_a_compiled_task_is_evaluated_without_compiling_again_for_every_batch():
+    data = [{"text": batch["text"]} for batch in batches(6)]
+    task, num_graphs = task_on({**GPT2, "n_layer": 1}), []
+    for num_batches in (2, 6):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        validated(torch.compile(task, backend="eager"), data[:num_batches])
+        num_graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert 0 < num_graphs[0] == num_graphs[1]
