@@ -12,7 +12,7 @@ from torchmetrics.classification import MultilabelAccuracy, MultilabelExactMatch
 
 from mmkit.conf import external_store
 from mmkit.modules.metrics import TopKAccuracy
-from mmkit.tasks.compiling import compiled_inside
+from mmkit.tasks.compiling import compiled_inside, never_compiled
 from mmkit.tasks.sequence_model import SequenceModelTask
 
 
@@ -92,14 +92,20 @@ class SequenceClassification(SequenceModelTask):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._evaluate("test", batch, batch_idx)
 
+    @compiled_inside
     def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
         logits_BC = self(batch)
         target = self._target(batch, logits_BC)
         self.log_evaluation({"loss": self._loss(logits_BC, target)}, weight=len(logits_BC))
-        logits_BC = logits_BC.float()
-        for metric in self.evaluation_metrics.values():
-            metric.update(logits_BC, target if self.problem_type != LABELS else target.int())  # pyright: ignore[reportCallIssue]
+        self._update_metrics(logits_BC.float(), target)
         self.evaluate_batch(stage, batch, batch_idx)
+
+    @never_compiled  # torchmetrics counts its updates, and every count would be compiled anew
+    def _update_metrics(self, logits_BC: Tensor, target: Tensor) -> None:
+        several = self.problem_type == LABELS  # decided here: torchmetrics takes logits in [0, 1] for probabilities
+        guess, right = ((logits_BC > 0).int(), target.int()) if several else (logits_BC, target)
+        for metric in self.evaluation_metrics.values():
+            metric.update(guess, right)  # pyright: ignore[reportCallIssue]
 
     def _start_evaluation(self, stage: str) -> None:
         for metric in self.evaluation_metrics.values():

@@ -77,6 +77,17 @@ def test_several_labels_are_measured_over_all_examples(config):
     assert metrics["val/f1"] == pytest.approx(2 * (guess & (right == 1)).sum() / (guess.sum() + right.sum()))
 
 
+def test_small_logits_of_several_labels_are_no_probabilities():
+    task = task_on(BERT, 2, problem_type="multi_label_classification")
+    head = task.model.model.classifier
+    torch.nn.init.zeros_(head.weight)
+    head.bias.data = torch.tensor([0.2, 0.4])  # both positive, both below 0.5
+    metrics = validated(task, batches(torch.tensor([[1, 1], [1, 0], [1, 1]]), (2, 1)))
+    assert metrics["val/accuracy"] == pytest.approx(5 / 6)
+    assert metrics["val/exact_match"] == pytest.approx(2 / 3)
+    assert metrics["val/f1"] == pytest.approx(10 / 11)
+
+
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("num_labels", [1, 2])
 def test_numbers_are_measured_over_all_examples(config, num_labels):
@@ -99,6 +110,24 @@ def test_the_kind_of_problem_is_the_one_of_the_model(config, size):
     [batch] = batches(torch.ones(size, 3), (size,))
     task.log_step = lambda *args, **kwargs: None
     assert task.training_step(batch, 0).requires_grad
+
+
+TARGETS = {
+    "single_label_classification": torch.arange(12) % 3,
+    "multi_label_classification": torch.ones(12, 3, dtype=torch.long),
+    "regression": torch.ones(12, 3),
+}
+
+
+@pytest.mark.parametrize("problem_type", TARGETS)
+def test_a_compiled_task_is_evaluated_without_compiling_again_for_every_batch(problem_type):
+    task, num_graphs = task_on(BERT, 3, problem_type=problem_type), []
+    for num_batches in (2, 6):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        validated(torch.compile(task, backend="eager"), batches(TARGETS[problem_type], (2,) * 6)[:num_batches])
+        num_graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert 0 < num_graphs[0] == num_graphs[1]
 
 
 def test_features_go_to_the_model_as_embeddings():
