@@ -58,4 +58,4 @@ def test_a_dry_run_leaves_no_directory_behind(experiment, tmp_path, capsys):
 
 def test_numbers_are_short():
     assert [count(number) for number in (0, 999, 1_000, 22_713_216, 999_600)] == ["0", "999", "1 k", "22.7 M", "1 M"]
-    assert [size(number) for number in (12, 2_048, 327_155_712, 5 * 2**30)] == ["12 B", "2 KiB", "312 MiB", "5 GiB"]
+    assert [size(number, binary=True) for number in (12, 2_048, 327_155_712, 5 * 2**30)] == ["12 B", "2 KiB", "312 MiB", "5 GiB"]

@@ -16,7 +16,7 @@ from mmkit.conf.reading import Unreadable
 
 # Their defaults are objects, or depend on the environment: they are imported when they are composed.
 IMPORTED = {("trainer/callbacks", "RichProgressBar"), ("trainer/callbacks", "Timer"), ("trainer/logger", "MLFlowLogger")}
-SHIPPED = Project(Path(__file__).parents[3], "projects.emoji_clip.configs")
+SHIPPED = [Project(Path(__file__).parents[3], f"projects.{name}.configs") for name in ("emoji_clip", "mega")]
 
 
 def described(node):
@@ -40,24 +40,27 @@ def described(node):
 @pytest.fixture(scope="module")
 def registered():
     """What is registered when everything is imported."""
-    import_from(SHIPPED.root)
     for group in GROUP_MODULES:
         fill_group(group)
-    __import__(SHIPPED.package)
+    for project in SHIPPED:
+        import_from(project.root)
+        __import__(project.package)
     own = ("mmkit.", "projects.", "torch.", "lightning.")
     entries = {(str(entry["group"]), str(entry["name"])): entry for entry in external_store}
     return {key: entry for key, entry in entries.items() if entry["node"]._target_.startswith(own)}
 
 
 def test_source_tells_of_exactly_what_is_registered(registered):
-    index.add_package(SHIPPED.package, SHIPPED.root)
+    for project in SHIPPED:
+        index.add_package(project.package, project.root)
     assert {(entry.group, entry.name) for group in index.groups() for entry in index.readable(group)} == set(registered)
     assert index.unreadable() == []
 
 
 @pytest.mark.parametrize("group", sorted(GROUP_MODULES))
 def test_configurations_are_equal_in_names_order_types_defaults_and_flags(registered, group):
-    index.add_package(SHIPPED.package, SHIPPED.root)
+    for project in SHIPPED:
+        index.add_package(project.package, project.root)
     imported = set()
     for entry in index.readable(group):
         real = registered[entry.group, entry.name]
