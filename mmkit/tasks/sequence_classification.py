@@ -121,14 +121,21 @@ class SequenceClassification(SequenceModelTask):
             values = value if isinstance(value, dict) else {name: value}
             self.log_dict({f"{stage}/{_LOGGED_AS.get(key, key)}": number for key, number in values.items()})
 
+    @never_compiled
     def _target(self, batch: dict[str, Any], logits_BC: Tensor) -> Tensor:
         """Targets in the shape and type of the loss: classes (B,), or (B, C) like the logits."""
+        if logits_BC.dim() != 2:
+            raise ValueError(
+                f"The model gives {tuple(logits_BC.shape)}; one row of scores for each sequence is needed, (B, C). "
+                "Take a model with a head for sequence classification, e.g. /models@task.model: MegaForSequenceClassification."
+            )
         if self.target_key not in batch:
             raise ValueError(
                 f"There is no target {self.target_key!r} in the batch, which has: {', '.join(batch)}. Set task.target_key."
             )
         target = batch[self.target_key]
         if self.problem_type == CLASSES:
+            _check_classes(target, logits_BC.shape[-1], self.target_key)
             return target.long()
         if target.numel() != logits_BC.numel():
             raise ValueError(
@@ -148,6 +155,15 @@ class SequenceClassification(SequenceModelTask):
 
 
 _LOGGED_AS = {"top1_accuracy": "accuracy"}
+
+
+def _check_classes(class_B: Tensor, num_labels: int, key: str) -> None:
+    """Refuse classes that the model has no score for; on a GPU it is left to the loss, because looking would wait for it."""
+    if class_B.device.type == "cpu" and class_B.numel() and (highest := int(class_B.max())) >= num_labels:
+        raise ValueError(
+            f"{key} holds the class {highest}, but the model has scores for {num_labels}. "
+            f"Set task.model.num_labels={highest + 1}."
+        )
 
 
 def _accuracy(logits_BC: Tensor, class_B: Tensor) -> Tensor:

@@ -150,3 +150,12 @@ def test_a_model_without_labels_an_unknown_kind_and_odd_targets_are_refused():
         task_on(BERT, 2, target_key="label").validation_step(batch, 0)
     with pytest.warns(UserWarning, match=r"label_smoothing=0\.1 has no effect on a regression"):
         task_on(BERT, 1, label_smoothing=0.1)
+
+
+def test_a_class_without_a_score_and_another_head_are_refused():
+    [batch] = batches(torch.tensor([0, 4, 1]), (3,))
+    with pytest.raises(ValueError, match=r"the class 4, but the model has scores for 3\. Set task\.model\.num_labels=5"):
+        task_on(BERT, 3).validation_step(batch, 0)
+    model = HFModel("masked_lm", config=MEGA)
+    with pytest.raises(ValueError, match=r"The model gives \(3, 6, 13\); one row of scores for each sequence is needed"):
+        SequenceClassification(model).validation_step(batch, 0)
