@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmkit.conf.groups import GROUP_MODULES
+from mmkit.conf.groups import FURTHER_MODULES
 from mmkit.conf.projects import find_projects, import_from
 from mmkit.conf.reading import NoSuchModule, NoSuchName, Unreadable, read_module, resolve
 from mmkit.conf.reading.classes import own_binding
@@ -55,7 +55,7 @@ def recipes_at_hand() -> "list[ReadRecipe | Recipe]":
 
 def recipe_modules() -> Iterator[tuple[Path, str]]:
     """Files with recipes and their dotted names: mmkit's own, and each project's, which can be imported from here on."""
-    own = GROUP_MODULES["data"]
+    own = FURTHER_MODULES["data"]
     yield read_module(own).path, own
     for project in find_projects():
         path = project.configs.parent / "recipe.py"

@@ -4,7 +4,7 @@ from importlib import import_module
 
 
 GROUP_MODULES = {
-    "data": "mmkit.datasets.fashion_mnist.recipe",  # the only one of mmkit's own; projects bring others
+    "data": "mmkit.datasets.recipes",
     "dataloader/sampler": "mmkit.dataloader.sampler",
     "datasets": "mmkit.datasets.catalogue",  # the package itself stays light, for `mmkit data`
     "datasets/masking": "mmkit.datasets.masking",
@@ -23,8 +23,8 @@ GROUP_MODULES = {
     "trainer/logger": "mmkit.trainer.logger",
 }
 
-#: Groups that have components of a higher layer, too: the module of the group must not import it, so it is named here.
-FURTHER_MODULES = {"modules/encoders": "mmkit.models"}
+#: What fills a group, too, and its own module must not import: it is of a higher layer, or registers by what that module defines.
+FURTHER_MODULES = {"data": "mmkit.datasets.fashion_mnist.recipe", "modules/encoders": "mmkit.models"}
 
 
 def modules_of(group: str) -> list[str]:

@@ -106,9 +106,16 @@ def test_it_tells_the_parts_in_use_and_their_options(composed, capsys):
     print_preview(composed)
     lines = capsys.readouterr().out.splitlines()
     assert "#   modules/losses@task.loss=ContrastiveLoss" in lines
-    assert "#   datasets               Emoji, EncodedDataset" in lines
+    assert any(re.fullmatch(r"#   datasets +\d+: mmkit list datasets", line) for line in lines)
     assert any("mmkit list modules/encoders" in line for line in lines)
     assert not any("hydra/" in line for line in lines)
+
+
+def test_options_are_named_where_they_are_few(composed, capsys, monkeypatch):
+    monkeypatch.setattr("mmkit.cli.preview.MAX_NAMED", 1000)
+    print_preview(composed)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#   datasets  ")]
+    assert "Emoji, EncodedDataset" in line
 
 
 def test_a_terminal_gets_colours_and_the_same_text(composed, capsys, monkeypatch):
