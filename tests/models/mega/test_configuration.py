@@ -149,7 +149,8 @@ def test_all_mistakes_are_told_at_once():
     ids=["odd width with the simple bias", "long chunks with the rotary bias", "chunk size without chunks", "none", "tanh"],
 )
 def test_what_can_work_is_taken(settings):
-    MegaConfig(**settings)
+    config = MegaConfig(**settings)
+    assert {name: getattr(config, name) for name in settings} == settings
 
 
 def test_a_model_refuses_a_configuration_that_was_broken_later():

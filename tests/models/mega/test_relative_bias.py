@@ -103,7 +103,10 @@ def test_a_chunked_table_loads_its_distances_from_a_table_of_all_positions() -> 
 
 def test_a_rotary_bias_loads_what_the_port_stored() -> None:
     bias = RotaryRelativePositionalBias(config())
-    bias.load_state_dict({**bias.state_dict(), "_float_tensor": torch.zeros(1)})
+    stored = {name: torch.randn(value.shape) for name, value in bias.state_dict().items()}
+    bias.load_state_dict({**stored, "_float_tensor": torch.zeros(1)})
+    assert stored.keys() == bias.state_dict().keys()
+    assert all(torch.equal(value, stored[name]) for name, value in bias.state_dict().items())
 
 
 def test_distances_beyond_the_table_are_refused() -> None:
