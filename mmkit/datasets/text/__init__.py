@@ -1,0 +1,1 @@
+"""Text in files: memory-mapped, indexed, split and blended."""

@@ -1,0 +1,1 @@
+"""Decoders: networks that turn hidden vectors into tokens."""
