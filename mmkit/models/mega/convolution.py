@@ -39,11 +39,14 @@ def circular_convolution(x_BLD: Tensor, kernel_Dn: Tensor) -> Tensor:
 
 @torch.library.custom_op("mmkit::circular_convolution_backward", mutates_args=())
 def circular_convolution_backward(dy_BLD: Tensor, x_BLD: Tensor, kernel_Dn: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of both inputs: correlations, which are convolutions with conjugate spectra."""
+    """Gradients of both inputs: correlations, which are convolutions with conjugate spectra.
+
+    The conjugates are computed at once: the lazy ones of ``conj()`` are not resolved in an operator that compiled code calls.
+    """
     size = kernel_Dn.shape[-1]
     dy_BDf = _spectra(dy_BLD, size)
-    dkernel_Dn = irfft((dy_BDf * _spectra(x_BLD, size).conj()).sum(0), n=size)
-    return _positions_first(irfft(dy_BDf * rfft(kernel_Dn).conj(), n=size), x_BLD.shape[1]), dkernel_Dn
+    dkernel_Dn = irfft((dy_BDf * _spectra(x_BLD, size).conj_physical()).sum(0), n=size)
+    return _positions_first(irfft(dy_BDf * rfft(kernel_Dn).conj_physical(), n=size), x_BLD.shape[1]), dkernel_Dn
 
 
 @circular_convolution.register_fake

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
-from mmkit.models.mega.chunked_average import chunked_average, from_chunks, into_chunks
-from mmkit.models.mega.convolution import circular_convolution
+from mmkit.models.mega.chunked_average import chunked_average, chunked_average_backward, from_chunks, into_chunks
+from mmkit.models.mega.convolution import circular_convolution, circular_convolution_backward
 from mmkit.models.mega.toeplitz import diagonal_sums, toeplitz
 
 
@@ -20,6 +20,13 @@ def random(*shape: int) -> Tensor:
 def of_chunks(length: int, num_past: int = 2, num_all: int = 3) -> tuple[Tensor, ...]:
     """x_BLD, ends_DSM, mix_DVS, decay_DM, state_DBN with chunks of 4."""
     return random(2, length, 3), random(3, 4, num_all), random(3, 4 + num_all, 4), random(3, num_all), random(3, 2, num_past)
+
+
+def of_backward(length: int) -> tuple[Tensor, ...]:
+    """What the backward operator is called with: gradients of the results, what it kept, and the matrices."""
+    given = of_chunks(length)
+    y_BLD, last_DBN, both_DBAV = chunked_average(*given)
+    return random(*y_BLD.shape), random(*last_DBN.shape), both_DBAV, *given[1:4]
 
 
 def with_gradients(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -78,6 +85,9 @@ def test_diagonals_are_laid_out_and_summed_up() -> None:
         (chunked_average, with_gradients(of_chunks(13))),
         (toeplitz, with_gradients((random(3, 8),))),
         (circular_convolution, with_gradients((random(2, 5, 3), random(3, 10)))),
+        (chunked_average_backward, of_backward(13)),
+        (diagonal_sums, (random(2, 3, 3),)),
+        (circular_convolution_backward, (random(2, 5, 3), random(2, 5, 3), random(3, 10))),
     ],
     ids=lambda value: value._name if hasattr(value, "_name") else "",
 )

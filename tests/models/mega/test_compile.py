@@ -45,8 +45,9 @@ def loss_and_gradients(run, model, mask, length=10):
     [
         ({}, "whole"),
         ({**CHUNKED, **DECODER, "attention_activation": "laplace"}, "left"),
+        ({"truncation": 4}, "whole"),
     ],
-    ids=["plain encoder", "chunked decoder"],
+    ids=["plain encoder", "chunked decoder", "truncated average"],
 )
 def test_training_steps_are_compiled_without_graph_breaks(settings, mask):
     model = language_model(settings)
