@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.conf import external_store
-from mmkit.modules.metrics.token_prediction import IGNORED_LABEL
+from mmkit.constants import IGNORED_LABEL
 from mmkit.tasks.language_modeling import LanguageModeling, without_padding
 
 

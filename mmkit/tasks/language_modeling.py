@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.modules.metrics.token_prediction import IGNORED_LABEL, TokenPrediction, TokenSums, token_ratios, token_sums
+from mmkit.constants import IGNORED_LABEL
+from mmkit.modules.metrics.token_prediction import TokenPrediction, TokenSums, token_ratios, token_sums
 from mmkit.tasks.compiling import compiled_inside, never_compiled
 from mmkit.tasks.sequence_model import SequenceModelTask
 

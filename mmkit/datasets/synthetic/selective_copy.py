@@ -28,7 +28,8 @@ class SelectiveCopy(SyntheticTask):
 
     An example has the tokens (``text``, LongTensor (L,) with L = ``length`` + ``num_copied`` + 1) and labels (``text_target``,
     LongTensor (L,)), not shifted: the label after each of these markers is the symbol, all others are −100. A model
-    is given markers only, never the symbols that it should have told before.
+    is given markers only, never the symbols that it should have told before. Blanks are 3, markers 4, symbols follow: a model
+    needs ``vocab_size`` = 5 + ``num_symbols``.
 
     Args:
         size: Number of examples.

@@ -10,9 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mmkit.conf import external_store
+from mmkit.constants import IGNORED_LABEL
 
-
-IGNORED_LABEL = -100  # torch's cross entropy leaves this label out
 
 MAX_EXPONENT = 700.0  # exp of more is infinite in double precision
 

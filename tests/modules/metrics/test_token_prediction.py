@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmkit.constants import IGNORED_LABEL
 from mmkit.modules.metrics import TokenPrediction
-from mmkit.modules.metrics.token_prediction import IGNORED_LABEL, token_ratios, token_sums
+from mmkit.modules.metrics.token_prediction import token_ratios, token_sums
 
 
 def tokens(seed, batch, length, vocabulary=5):
