@@ -1,0 +1,1 @@
+"""Losses on named hidden states (config group ``hiddens/loss``)."""

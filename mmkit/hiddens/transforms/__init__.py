@@ -1,0 +1,1 @@
+"""Transformations of hidden states (config group ``hiddens/transform``)."""
