@@ -1,0 +1,1 @@
+"""Documentation texts of web services, and a latent space of them."""

@@ -1,0 +1,1 @@
+"""Registers the components of this project."""

@@ -1,0 +1,1 @@
+"""Molecules as text, and a latent space of them."""
