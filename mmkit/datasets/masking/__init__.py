@@ -1,5 +1,6 @@
-"""What self-supervised tasks hide: random tokens, blocks of patches, the targets of I-JEPA."""
+"""What self-supervised tasks hide: random tokens, spans of text, blocks of patches, the targets of I-JEPA."""
 
+from mmkit.datasets.masking.bart import BARTDenoising
 from mmkit.datasets.masking.blockwise import BlockwisePatchMaskGenerator
 from mmkit.datasets.masking.ijepa import IJEPAMaskGenerator, IJEPAMasks
 from mmkit.datasets.masking.patches import patch_indices
@@ -8,6 +9,7 @@ from mmkit.datasets.masking.random_tokens import IGNORED_LABEL, RandomMaskGenera
 
 __all__ = [
     "IGNORED_LABEL",
+    "BARTDenoising",
     "BlockwisePatchMaskGenerator",
     "IJEPAMaskGenerator",
     "IJEPAMasks",
