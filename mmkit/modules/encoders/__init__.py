@@ -8,6 +8,7 @@ from mmkit.modules.encoders.conv_encoder import ConvEncoder
 from mmkit.modules.encoders.hf_clip import HFCLIPTextEncoder, HFCLIPVisionEncoder
 from mmkit.modules.encoders.hf_text import HFTextEncoder
 from mmkit.modules.encoders.identity import IdentityEncoder
+from mmkit.modules.encoders.sequence_encoder import SequenceEncoder
 from mmkit.modules.encoders.text_transformer import TextTransformer
 from mmkit.modules.encoders.timm import TimmEncoder
 from mmkit.modules.encoders.vision_transformer import VisionTransformer
@@ -19,6 +20,7 @@ __all__ = [
     "HFCLIPVisionEncoder",
     "HFTextEncoder",
     "IdentityEncoder",
+    "SequenceEncoder",
     "TextTransformer",
     "TimmEncoder",
     "VisionTransformer",

@@ -12,6 +12,7 @@ from mmkit.modules.layers.mlp import MLP
 from mmkit.modules.layers.patch_dropout import PatchDropout
 from mmkit.modules.layers.patch_embedding import PatchEmbedding
 from mmkit.modules.layers.pooling import AttentionPool, TokenPool
+from mmkit.modules.layers.sequence import FeedForward, Perceiver, SequenceAttention, SequenceBlock
 from mmkit.modules.layers.transformer_block import TransformerBlock
 
 
@@ -21,12 +22,16 @@ __all__ = [
     "AttentionPool",
     "ConvEmbedding",
     "DropPath",
+    "FeedForward",
     "ImageNormalize",
     "L2Norm",
     "LayerScale",
     "LearnableLogitScaling",
     "PatchDropout",
     "PatchEmbedding",
+    "Perceiver",
+    "SequenceAttention",
+    "SequenceBlock",
     "TokenPool",
     "TransformerBlock",
 ]

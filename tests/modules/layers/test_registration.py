@@ -9,9 +9,13 @@ from mmkit.modules import layers
 ARGUMENTS = {
     "Attention": {"dim": 4, "num_heads": 2},
     "ConvEmbedding": {"dim": 4, "channels": [2]},
+    "FeedForward": {"dim": 4},
     "LayerScale": {"dim": 4},
     "MLP": {"in_dim": 4},
     "PatchEmbedding": {"dim": 4},
+    "Perceiver": {"dim": 4, "num_heads": 2, "hidden_steps": 3},
+    "SequenceAttention": {"dim": 4, "num_heads": 2},
+    "SequenceBlock": {"dim": 4, "num_heads": 2},
     "AttentionPool": {"dim": 8},
     "TransformerBlock": {"dim": 4, "num_heads": 2},
 }
