@@ -104,13 +104,13 @@ def product_with_prior(mean_EBSZ: Tensor, logvar_EBSZ: Tensor, mask_EBS: Tensor)
     return (share_EBSZ * mean_EBSZ.masked_fill(absent_EBS1, 0)).sum(0), -total_BSZ
 
 
-def mixture_log_weights(mask_EBS: Tensor) -> Tensor:
+def mixture_log_weights(mask_EBS: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Equal weights of the experts that ``mask_EBS`` keeps, as logarithms; -inf for the others.
 
     Where there is no expert at all every weight is -inf: put in an expert that is always there (the prior) for such rows.
     """
     kept_EBS = mask_EBS.bool()
-    log_count_BS = kept_EBS.sum(0).clamp(min=1).to(torch.get_default_dtype()).log()
+    log_count_BS = kept_EBS.sum(0).clamp(min=1).to(dtype).log()
     return (-log_count_BS).expand(kept_EBS.shape).masked_fill(~kept_EBS, -torch.inf)
 
 
@@ -118,6 +118,17 @@ def mixture_log_density(z_BSZ: Tensor, mean_EBSZ: Tensor, logvar_EBSZ: Tensor, l
     """``log Σ_e w_e N(z; mean_e, exp(logvar_e))`` of every position: (B, S), with the vector's density inside of the sum."""
     log_density_EBS = log_density(z_BSZ, mean_EBSZ, logvar_EBSZ).sum(-1)
     return torch.logsumexp(log_density_EBS + log_weight_EBS, dim=0)
+
+
+def check_reduction(reduction: str) -> str:
+    """The reduction over positions, if it is one.
+
+    Raises:
+        ValueError: It is neither ``mean`` nor ``sum``.
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"Unknown position_reduction {reduction!r}. Allowed: mean, sum.")
+    return reduction
 
 
 def over_positions(x_BS: Tensor, mask_BS: Tensor, reduction: str = "mean") -> Tensor:
