@@ -25,7 +25,7 @@ class BaseHiddenTransform(NamedInputs):
             def forward(self, inputs, batch_data=None):
                 return {"z": self.factor * inputs["hiddens"]}
 
-    An instance called ``q`` in the configuration makes ``q.z``, which others can also call ``z`` as long as no other one makes a ``z``.
+    An instance called ``q`` in the configuration makes ``q.z``, which is also called ``z`` as long as no other one makes a ``z``.
 
     Args:
         inputs: Own input name -> name in the pipeline, e.g. ``{"hiddens": "q1.z"}``.
