@@ -1,7 +1,7 @@
 """Diagonal Gaussians: densities, divergences, products, mixtures, and how values per position become one number.
 
-Everything is in nats and elementwise over latent dimensions; the density of a vector is the sum over the last axis. Half precision is
-widened to fp32 first: bf16 keeps three digits, and a log density is a sum of hundreds of terms.
+Everything is in nats and elementwise over latent dimensions; the density of a vector is the sum over the last axis. Half
+precision is widened to fp32 first: bf16 keeps three digits, and a log density is a sum of hundreds of terms.
 """
 
 import math

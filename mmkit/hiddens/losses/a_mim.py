@@ -18,8 +18,8 @@ class AMIMLoss(BaseHiddenLoss):
     MIM (Livne et al. 2019, https://arxiv.org/abs/1910.03175) minimises -½ E[log p(x|z) + log p(z) + log q(z|x) + log q(x)]; its
     asymmetric variant draws (x, z) from data and encoder only. Here the other two terms are the reconstruction, with weight 1:
     log q(x), the logarithm of the decoder's marginal, is taken at the same draw as log p(x|z) (Livne et al. 2020,
-    https://arxiv.org/abs/2003.02645, algorithm 1, which is ``tokens_loss + loss`` with both weights 1). That is no bound of log q(x):
-    where encoder and decoder agree, the value is H(x|z) + H(z|x) + ½ I(x;z), less than the joint entropy by ½ I(x;z).
+    https://arxiv.org/abs/2003.02645, algorithm 1, which is ``tokens_loss + loss`` with both weights 1). That is no bound of log
+    q(x): where encoder and decoder agree, the value is H(x|z) + H(z|x) + ½ I(x;z), less than the joint entropy by ½ I(x;z).
 
     For a Gaussian it is Σ [(mean² + σ² + 1 + log σ²)/4 + ½ log 2π], whose derivative by log σ² is (σ² + 1)/4: this term always
     shrinks variances, and only the lower bound of the log-variances, or a decoder that cannot use the precision, stops it.

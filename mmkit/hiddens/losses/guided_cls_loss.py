@@ -21,8 +21,8 @@ class GuidedClsLoss(BaseHiddenLoss):
 
     Args:
         loss_weight: Its weight in the joint loss: a number, or a schedule.
-        attribute: Name of the attribute, as in ``guided_cls``: the key of the batch that has the class numbers (B,), with -100 for
-            unknown ones.
+        attribute: Name of the attribute, as in ``guided_cls``: the key of the batch that has the class numbers (B,), with -100
+            for unknown ones.
         inputs: Own input name -> name in the pipeline.
     """
 

@@ -19,23 +19,25 @@ MARGINALS = ("importance", "dropped")
 # Shapes: B batch, S positions, Z latent dimensions, N generated pairs.
 @external_store(group="hiddens/loss", name="s_mim")
 class SMIMLoss(BaseHiddenLoss):
-    """Cross entropy of a sample of both sides with both models: the MIM loss (Livne et al. 2019, https://arxiv.org/abs/1910.03175).
+    """Cross entropy of a sample of both sides with both models: the MIM loss (Livne et al. 2019,
+    https://arxiv.org/abs/1910.03175).
 
-    -½ E[log p(x|z) + log p(z) + log q(z|x) + log q(x)] = ½ (CE(M, p) + CE(M, q)), where half of the pairs (x, z) of M are encoded,
-    x from the data and z ~ q(z|x), and half are decoded, z ~ N(0, I) and x ~ p(x|z). It bounds the joint entropy of M from above and
-    equals H(x, z) where encoder and decoder agree.
+    -½ E[log p(x|z) + log p(z) + log q(z|x) + log q(x)] = ½ (CE(M, p) + CE(M, q)), where half of the pairs (x, z) of M are
+    encoded, x from the data and z ~ q(z|x), and half are decoded, z ~ N(0, I) and x ~ p(x|z). It bounds the joint entropy of M
+    from above and equals H(x, z) where encoder and decoder agree.
 
     ``log_q_x`` says what stands for log q(x):
 
     - ``importance``: the decoder's marginal, as in https://arxiv.org/abs/2003.02645, estimated by ``num_samples`` draws of q(z|x)
       (IWAE's bound, so the loss stays an upper bound on average). Its gradient is that of maximum likelihood.
-    - ``dropped``: nothing. On encoded pairs with q(x) = the data's distribution that is a constant, the data's entropy; on decoded
-      pairs it is not, and what would keep the decoder near the data is missing. The value is then less than H(x, z) by ½ H(x).
+    - ``dropped``: nothing. On encoded pairs with q(x) = the data's distribution that is a constant, the data's entropy; on
+      decoded pairs it is not, and what would keep the decoder near the data is missing. The value is then less than H(x, z) by ½
+      H(x).
 
     Decoded x are discrete, so the decoder learns from them by the score function: the loss of a pair, less the mean of the other
-    pairs' losses, times ∇ log p(x|z) (REINFORCE with a leave-one-out baseline). Densities are those of all positions together, and
-    the reconstruction is inside, so ``tokens_loss_weight`` must be 0. Needs a posterior with the same number of positions for every
-    x: a pooled one, or a perceiver's. A step generates as many texts as the batch has.
+    pairs' losses, times ∇ log p(x|z) (REINFORCE with a leave-one-out baseline). Densities are those of all positions together,
+    and the reconstruction is inside, so ``tokens_loss_weight`` must be 0. Needs a posterior with the same number of positions for
+    every x: a pooled one, or a perceiver's. A step generates as many texts as the batch has.
 
     Terms: ``loss``; ``encoded`` and ``decoded``, the halves whose mean it is.
 

@@ -20,10 +20,11 @@ class VAELoss(BaseHiddenLoss):
     """KL(q(z|x) || p(z)) with p(z) = N(0, I), the latent part of the negative ELBO (https://arxiv.org/abs/1312.6114, eq. 10).
 
     With a ``loss_weight`` (β) other than 1 it is a β-VAE; a schedule anneals it. For one position per example, or with
-    ``position_reduction: sum``, ``tokens_loss + loss`` is the negative ELBO of an example if the tokens' loss is summed over them.
+    ``position_reduction: sum``, ``tokens_loss + loss`` is the negative ELBO of an example if the tokens' loss is summed over
+    them.
 
-    Free bits (Kingma et al. 2016, https://arxiv.org/abs/1606.04934, eq. 15): a unit's KL counts as at least ``min_kl_value``, so it
-    has no gradient below and nothing is gained by collapsing to the prior. The unit is
+    Free bits (Kingma et al. 2016, https://arxiv.org/abs/1606.04934, eq. 15): a unit's KL counts as at least ``min_kl_value``, so
+    it has no gradient below and nothing is gained by collapsing to the prior. The unit is
 
     - ``example``: all latent dimensions of an example (averaged over positions) are one group: mean over x of max(λ, KL(x)). It
       does not depend on what else is in the batch, and the term is never below λ.

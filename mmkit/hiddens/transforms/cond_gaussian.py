@@ -50,11 +50,12 @@ class GaussianHead(nn.Module):
 
 @external_store(group="hiddens/transform", name="cond_gaussian")
 class CondGaussian(BaseHiddenTransform):
-    """The posterior q(z|x) = N(mean(x), exp(logvar(x))) of every position, and a draw of it (https://arxiv.org/abs/1312.6114, §2.4).
+    """The posterior q(z|x) = N(mean(x), exp(logvar(x))) of every position, and a draw of it (https://arxiv.org/abs/1312.6114,
+    §2.4).
 
     Makes ``z`` (B, S, Z), ``z_mean``, ``z_logvar`` (B, S, Z) and ``z_log_prob`` (B, S): the log density of ``z``, summed over Z.
-    In eval mode ``z`` is the mean, and ``z_log_prob`` the density there, unless ``sample_in_eval``; losses that read these are then
-    no estimates of an expectation, those with closed forms are exact.
+    In eval mode ``z`` is the mean, and ``z_log_prob`` the density there, unless ``sample_in_eval``; losses that read these are
+    then no estimates of an expectation, those with closed forms are exact.
 
     Args:
         hidden_size: Size of the hidden states that come in.

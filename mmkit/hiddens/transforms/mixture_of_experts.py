@@ -20,9 +20,9 @@ class MixtureOfExperts(BaseHiddenTransform):
     The MMVAE's posterior (Shi et al. 2019, https://arxiv.org/abs/1911.03393, §3). In training ``z`` comes from one expert, chosen
     at random at every position; its density is that of the whole mixture. An example without any modality has the prior.
 
-    Makes ``z``, ``z_mean`` (B, S, Z; of the mixture), ``z_log_prob`` (B, S) and ``z_kl_bound`` (B, S): a mixture has no KL in closed
-    form, but at most the mean of its experts' KLs (convexity). So ``vae`` and ``a_mim`` need ``estimator: sampled`` here, or
-    ``vae`` the bound (``estimator: bound``).
+    Makes ``z``, ``z_mean`` (B, S, Z; of the mixture), ``z_log_prob`` (B, S) and ``z_kl_bound`` (B, S): a mixture has no KL in
+    closed form, but at most the mean of its experts' KLs (convexity). So ``vae`` and ``a_mim`` need ``estimator: sampled`` here,
+    or ``vae`` the bound (``estimator: bound``).
 
     Args:
         hidden_sizes: Size of the hidden states by modality; ``<modality>.hiddens`` and its mask are read.
@@ -75,7 +75,9 @@ def _with_prior(mean_EBSZ: Tensor, logvar_EBSZ: Tensor, mask_EBS: Tensor) -> tup
 
 
 def _one_of(mean_EBSZ: Tensor, logvar_EBSZ: Tensor, mask_EBS: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of an expert that is there, each equally likely. Weights are equal, so the choice needs no gradient."""
+    """Mean and log-variance of an expert that is there, each equally likely. Weights are equal, so the choice needs no
+    gradient.
+    """
     choice_BS = torch.rand(mask_EBS.shape, device=mask_EBS.device).masked_fill(~mask_EBS, -1).argmax(0)
     index_1BSZ = choice_BS[None, :, :, None].expand(1, *mean_EBSZ.shape[1:])
     return mean_EBSZ.gather(0, index_1BSZ)[0], logvar_EBSZ.gather(0, index_1BSZ)[0]
