@@ -26,8 +26,8 @@ class ListOps(SyntheticTask):
     sizes are the defaults.
 
     An example has the tokens (``text``, LongTensor (L,) with L = ``max_length``, padded on the right with 1), their mask
-    (``text_attention_mask``, LongTensor (L,)) and what the expression comes to (``text_target``, 0 to 9). Digits are 3 to 12, then
-    come the operations and the closing bracket: a model needs ``vocab_size=18`` and ``num_labels=10``.
+    (``text_attention_mask``, LongTensor (L,)) and what the expression comes to (``text_target``, 0 to 9). Digits are 3 to 12,
+    operations and the closing bracket follow: a model needs ``vocab_size=18`` and ``num_labels=10``.
 
     Args:
         size: Number of examples.
