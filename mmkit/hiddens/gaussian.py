@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from mmkit.hiddens.errors import HiddensError
+
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -127,7 +129,7 @@ def check_reduction(reduction: str) -> str:
         ValueError: It is neither ``mean`` nor ``sum``.
     """
     if reduction not in ("mean", "sum"):
-        raise ValueError(f"Unknown position_reduction {reduction!r}. Allowed: mean, sum.")
+        raise HiddensError(f"Unknown position_reduction {reduction!r}. Allowed: mean, sum.")
     return reduction
 
 

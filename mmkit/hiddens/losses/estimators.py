@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import entropy, kl_from_prior, prior_log_density, widened
 
 
@@ -27,7 +28,7 @@ def inputs_of(estimator: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
         ValueError: It is none of those allowed.
     """
     if estimator not in allowed:
-        raise ValueError(f"Unknown estimator {estimator!r}. Allowed: {', '.join(allowed)}.")
+        raise HiddensError(f"Unknown estimator {estimator!r}. Allowed: {', '.join(allowed)}.")
     return INPUTS_OF[estimator]
 
 

@@ -54,7 +54,7 @@ class GuidedClsLoss(BaseHiddenLoss):
         classes_B = batch_data[self.attribute]
         if classes_B.shape != (num_rows,):
             raise ValueError(
-                f"The batch's {self.attribute!r} has shape {tuple(classes_B.shape)}; guided_cls_loss takes one class number for each "
-                f"of {num_rows} rows, and -100 where it is unknown."
+                f"The batch's {self.attribute!r} has shape {tuple(classes_B.shape)}; guided_cls_loss takes one class number for "
+                f"each of {num_rows} rows, and -100 where it is unknown."
             )
         return classes_B

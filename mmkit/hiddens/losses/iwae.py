@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from mmkit.conf import external_store
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import over_batch
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.losses.importance import log_importance_weights, log_mean_exp
@@ -41,7 +42,7 @@ class IWAELoss(BaseHiddenLoss):
     ) -> None:
         super().__init__(loss_weight, inputs)
         if num_samples < 1:
-            raise ValueError(f"num_samples={num_samples} must be at least 1.")
+            raise HiddensError(f"num_samples={num_samples} must be at least 1.")
         self.num_samples = num_samples
 
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:

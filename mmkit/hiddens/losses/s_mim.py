@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmkit.conf import external_store
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import log_density, over_batch, over_positions, prior_log_density, sample
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.losses.importance import LogLikelihood, log_importance_weights, log_mean_exp
@@ -19,8 +20,7 @@ MARGINALS = ("importance", "dropped")
 # Shapes: B batch, S positions, Z latent dimensions, N generated pairs.
 @external_store(group="hiddens/loss", name="s_mim")
 class SMIMLoss(BaseHiddenLoss):
-    """Cross entropy of a sample of both sides with both models: the MIM loss (Livne et al. 2019,
-    https://arxiv.org/abs/1910.03175).
+    """Cross entropy of a sample of both sides with both models: the loss of MIM (https://arxiv.org/abs/1910.03175).
 
     -½ E[log p(x|z) + log p(z) + log q(z|x) + log q(x)] = ½ (CE(M, p) + CE(M, q)), where half of the pairs (x, z) of M are
     encoded, x from the data and z ~ q(z|x), and half are decoded, z ~ N(0, I) and x ~ p(x|z). It bounds the joint entropy of M
@@ -67,7 +67,7 @@ class SMIMLoss(BaseHiddenLoss):
     ) -> None:
         super().__init__(loss_weight, inputs)
         if log_q_x not in MARGINALS or num_samples < 1:
-            raise ValueError(
+            raise HiddensError(
                 f"log_q_x={log_q_x!r} must be one of {', '.join(MARGINALS)}, and num_samples={num_samples} at least 1."
             )
         self.log_q_x, self.num_samples, self.score_function = log_q_x, num_samples, score_function

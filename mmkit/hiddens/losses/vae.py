@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from mmkit.conf import external_store
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import check_reduction, kl_from_prior, over_batch, over_positions
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.losses.estimators import HINTS, expected_log_densities, inputs_of, mask_of
@@ -66,14 +67,16 @@ class VAELoss(BaseHiddenLoss):
 
     def _check_free_bits(self) -> None:
         if self.free_bits_unit not in FREE_BITS_UNITS:
-            raise ValueError(f"Unknown free_bits_unit {self.free_bits_unit!r}. Allowed: {', '.join(FREE_BITS_UNITS)}.")
+            raise HiddensError(f"Unknown free_bits_unit {self.free_bits_unit!r}. Allowed: {', '.join(FREE_BITS_UNITS)}.")
         if self.free_bits_unit == "dimension" and self.estimator != "closed_form":
-            raise ValueError(
+            raise HiddensError(
                 f"free_bits_unit: dimension needs the KL of every dimension, and estimator: {self.estimator} has only their sum. "
                 "Set estimator: closed_form, or free_bits_unit: example."
             )
         if self.min_kl_value is not None and self.min_kl_value < 0:
-            raise ValueError(f"min_kl_value={self.min_kl_value} must not be negative: a KL never is. Give null for no free bits.")
+            raise HiddensError(
+                f"min_kl_value={self.min_kl_value} must not be negative: a KL never is. Give null for no free bits."
+            )
 
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         mask_BS = mask_of(inputs, self.estimator)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.conf import external_store
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import log_density, sample, smooth_bounds
 from mmkit.hiddens.transform import BaseHiddenTransform
 
@@ -30,7 +31,7 @@ class GaussianHead(nn.Module):
     ) -> None:
         super().__init__()
         if min_logvar is not None and max_logvar is not None and min_logvar >= max_logvar:
-            raise ValueError(f"min_logvar={min_logvar} must be below max_logvar={max_logvar}; give null for no bound.")
+            raise HiddensError(f"min_logvar={min_logvar} must be below max_logvar={max_logvar}; give null for no bound.")
         self.min_logvar, self.max_logvar = min_logvar, max_logvar
         self.proj = nn.Linear(hidden_size, 2 * latent_size)
 
@@ -50,8 +51,7 @@ class GaussianHead(nn.Module):
 
 @external_store(group="hiddens/transform", name="cond_gaussian")
 class CondGaussian(BaseHiddenTransform):
-    """The posterior q(z|x) = N(mean(x), exp(logvar(x))) of every position, and a draw of it (https://arxiv.org/abs/1312.6114,
-    §2.4).
+    """The posterior q(z|x) = N(mean(x), exp(logvar(x))) of every position, and a draw of it (https://arxiv.org/abs/1312.6114).
 
     Makes ``z`` (B, S, Z), ``z_mean``, ``z_logvar`` (B, S, Z) and ``z_log_prob`` (B, S): the log density of ``z``, summed over Z.
     In eval mode ``z`` is the mean, and ``z_log_prob`` the density there, unless ``sample_in_eval``; losses that read these are

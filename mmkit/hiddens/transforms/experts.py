@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.transforms.cond_gaussian import GaussianHead
 from mmkit.modules.layers.pooling import mean_pool
 
@@ -35,7 +36,7 @@ class ExpertHeads(nn.Module):
     ) -> None:
         super().__init__()
         if not hidden_sizes or num_positions < 1:
-            raise ValueError(
+            raise HiddensError(
                 f"Experts need at least one modality and position, got hidden_sizes={dict(hidden_sizes)} and "
                 f"num_positions={num_positions}. Give e.g. hidden_sizes: {{rgb: 256, text: 256}}."
             )
@@ -64,8 +65,8 @@ class ExpertHeads(nn.Module):
             hiddens_BSH, mask_BS = mean_pool(hiddens_BSH, mask_BS).unsqueeze(1), mask_BS.bool().any(1, keepdim=True)
         elif hiddens_BSH.shape[1] != self.num_positions:
             raise ValueError(
-                f"{name}.hiddens have {hiddens_BSH.shape[1]} positions, but num_positions={self.num_positions}. Give every encoder "
-                "as many (e.g. arch: perceiver with hidden_steps), or set num_positions: 1 for the mean over positions."
+                f"{name}.hiddens have {hiddens_BSH.shape[1]} positions, but num_positions={self.num_positions}. Give every "
+                "encoder as many (e.g. arch: perceiver with hidden_steps), or set num_positions: 1 for the mean over positions."
             )
         mean_BSZ, logvar_BSZ = self.heads[name](hiddens_BSH)
         return mean_BSZ, logvar_BSZ, mask_BS.bool()

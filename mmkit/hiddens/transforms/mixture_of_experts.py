@@ -75,9 +75,7 @@ def _with_prior(mean_EBSZ: Tensor, logvar_EBSZ: Tensor, mask_EBS: Tensor) -> tup
 
 
 def _one_of(mean_EBSZ: Tensor, logvar_EBSZ: Tensor, mask_EBS: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of an expert that is there, each equally likely. Weights are equal, so the choice needs no
-    gradient.
-    """
+    """Mean and log-variance of one of the experts that are there; weights are equal, so the choice needs no gradient."""
     choice_BS = torch.rand(mask_EBS.shape, device=mask_EBS.device).masked_fill(~mask_EBS, -1).argmax(0)
     index_1BSZ = choice_BS[None, :, :, None].expand(1, *mean_EBSZ.shape[1:])
     return mean_EBSZ.gather(0, index_1BSZ)[0], logvar_EBSZ.gather(0, index_1BSZ)[0]
