@@ -94,8 +94,9 @@ def _preset(entry: DictConfig) -> dict[str, Any]:
 def _converted(key: str, entry: DictConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments as their types say, as Hydra does it with a component of a defaults list."""
     typed, values = entry.copy(), dict(arguments)
+    known = list(entry.keys())  # `in` does not find those without a default
     for name, value in arguments.items():
-        if name in typed and isinstance(value, str | int | float | list | tuple | dict | None):
+        if name in known and isinstance(value, str | int | float | list | tuple | dict | None):
             try:
                 typed[name] = value
             except OmegaConfBaseException as error:

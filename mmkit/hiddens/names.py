@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from mmkit.hiddens.errors import HiddensError, did_you_mean, listed
@@ -12,7 +13,7 @@ from mmkit.hiddens.transform import BaseHiddenTransform
 
 HIDDENS, ENC_OUTPUT, MASK = "hiddens", "enc_output", "_mask"
 GIVEN = (HIDDENS, HIDDENS + MASK)
-RESERVED = (*GIVEN, ENC_OUTPUT, ENC_OUTPUT + MASK)
+_RESERVED = (*GIVEN, ENC_OUTPUT, ENC_OUTPUT + MASK)
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Source:
     def of(self, named: Mapping[str, Tensor]) -> Tensor:
         """The tensor, among those of the pipeline by full name."""
         tensor = named[self.name]
-        return tensor.new_ones(tensor.shape[:2], dtype=bool) if self.all_real else tensor
+        return tensor.new_ones(tensor.shape[:2], dtype=torch.bool) if self.all_real else tensor
 
 
 class Names:
     """All tensors of a pipeline by name: those that it is given, and those that its transformations make.
 
-    The output ``z`` of the transformation ``q`` has the full name ``q.z``, and the short name ``z`` as long as no other makes one.
+    The output ``z`` of the transformation ``q`` has the full name ``q.z``, and the short name ``z`` unless another makes a ``z``.
 
     Args:
         given: Full names of what the pipeline is given.
@@ -44,10 +45,14 @@ class Names:
 
     Raises:
         HiddensError: A name stands for two things, or a transformation reads what nothing before it makes.
+
+    Attributes:
+        given: As given.
+        aliases: Full names by the short names that are unambiguous.
     """
 
     def __init__(self, given: Iterable[str], transforms: Mapping[str, BaseHiddenTransform]) -> None:
-        self._given = tuple(given)
+        self.given = tuple(given)
         self._transforms = dict(transforms)
         self._owners: dict[str, str] = {}  # full name -> name of the transformation
         self._made: dict[str, list[str]] = {}  # output's own name -> full names
@@ -56,11 +61,7 @@ class Names:
             self._add(name, transform)
         for name, transform in self._transforms.items():
             self._read[name] = self.bind(f"hiddens.transform.{name}", transform)
-
-    @property
-    def aliases(self) -> dict[str, str]:
-        """Full names by the short names that are unambiguous."""
-        return {own: full[0] for own, full in self._made.items() if len(full) == 1 and own not in self._given}
+        self.aliases = {own: full[0] for own, full in self._made.items() if len(full) == 1 and own not in self.given}
 
     def read_by(self, transform: str) -> dict[str, Source]:
         """What a transformation reads, by its own input names."""
@@ -69,6 +70,20 @@ class Names:
     def owner(self, full_name: str) -> str | None:
         """The transformation that makes a tensor; None if the pipeline is given it."""
         return self._owners.get(full_name)
+
+    def resolve(self, name: str, key: str) -> str:
+        """The full name of what a setting names.
+
+        Args:
+            name: A full or a short name.
+            key: The setting, for messages.
+        """
+        candidates = self._candidates(name)
+        if len(candidates) > 1:
+            raise HiddensError(f"{key}={name!r} could be any of {listed(candidates)}. Write one of these.")
+        if not candidates:
+            raise HiddensError(f"{key}={name!r}: {self._nothing_makes(name)}")
+        return candidates[0]
 
     def bind(self, reader: str, part: NamedInputs) -> dict[str, Source]:
         """Where the inputs of a part come from.
@@ -84,91 +99,78 @@ class Names:
             if own not in part.input_names:
                 close = did_you_mean(own, part.input_names)
                 raise HiddensError(f"{reader}.inputs: it reads no {own!r}.{close} It reads: {listed(part.input_names)}.")
-        preferred = {self._owners.get(name) for name in part.inputs.values()} - {None}
-        found = {
-            own: Source(self._full_name(reader, own, part, preferred)) for own in part.input_names if not _is_mask(own, part)
-        }
-        masks = {own: self.mask(found[own.removesuffix(MASK)].name) for own in part.input_names if _is_mask(own, part)}
-        return found | masks
-
-    def resolve(self, name: str, key: str) -> str:
-        """The full name of what a setting names.
-
-        Args:
-            name: A full or a short name.
-            key: The setting, for messages.
-        """
-        if name in self._given or name in self._owners:
-            return name
-        candidates = self._made.get(name, [])
-        if len(candidates) == 1:
-            return candidates[0]
-        if candidates:
-            raise HiddensError(f"{key}={name!r} is ambiguous. Write one of: {listed(candidates)}.")
-        raise HiddensError(f"{key}={name!r}: {self._nobody(name)}")
+        return {own: self._source(reader, part, own) for own in part.input_names}
 
     def mask(self, full_name: str) -> Source:
         """The mask of a tensor."""
-        owner = self._owners.get(full_name)
-        beside = full_name + MASK
-        if beside in self._given or beside in self._owners:
+        owner, beside = self._owners.get(full_name), full_name + MASK
+        if beside in self.given or beside in self._owners:
             return Source(beside)
-        source = None if owner is None else self.positions(owner)
-        return Source(full_name, all_real=True) if source is None else self.mask(source)
+        follows = None if owner is None else self.positions(owner)
+        return Source(full_name, all_real=True) if follows is None else self.mask(follows)
 
     def positions(self, transform: str) -> str | None:
         """The full name of what has the same positions as the outputs of a transformation; None if they are its own."""
-        follows = self._transforms[transform].positions_from
+        follows, read = self._transforms[transform].positions_from, self._read[transform]
         if follows is None:
             return None
-        if follows not in self._read[transform]:
-            key, names = f"hiddens.transform.{transform}", listed(self._read[transform])
+        if follows not in read:
             raise HiddensError(
-                f"{key} ({type(self._transforms[transform]).__name__}): positions_from={follows!r} is none of its inputs. Set it "
-                f"to one of: {names}; or to None, if the outputs have positions of their own."
+                f"{self._key(transform)}: positions_from={follows!r} is none of its inputs. Set it to one of: {listed(read)}; "
+                "or to None, if the outputs have positions of their own."
             )
-        return self._read[transform][follows].name
+        return read[follows].name
+
+    def _key(self, transform: str) -> str:
+        return f"hiddens.transform.{transform} ({type(self._transforms[transform]).__name__})"
 
     def _add(self, name: str, transform: BaseHiddenTransform) -> None:
-        key = f"hiddens.transform.{name} ({type(transform).__name__})"
         if not transform.output_names:
-            raise HiddensError(f"{key} makes nothing: its output_names are empty. Set them in the class or its constructor.")
+            raise HiddensError(f"{self._key(name)} makes nothing: set output_names in the class or its constructor.")
         for own in transform.output_names:
             full = f"{name}.{own}"
-            if own in RESERVED:
-                raise HiddensError(f"{key} makes {own!r}, a name of the pipeline itself. Give this output another name.")
-            if full in self._owners or full in self._given:
-                other = "the model gives, too" if full in self._given else "it makes twice"
-                raise HiddensError(f"{key} makes {full!r}, which {other}. Call one of them otherwise.")
+            if own in _RESERVED:
+                raise HiddensError(f"{self._key(name)} makes {own!r}, a name of the pipeline itself. Rename this output.")
+            if full in self.given:
+                raise HiddensError(f"{self._key(name)} makes {full!r}, which the model gives. Rename the transformation.")
+            if full in self._owners:
+                raise HiddensError(f"{self._key(name)} makes {own!r} twice. Name its outputs differently.")
             self._owners[full] = name
             self._made.setdefault(own, []).append(full)
 
-    def _full_name(self, reader: str, own: str, part: NamedInputs, preferred: set[str | None]) -> str:
+    def _candidates(self, name: str) -> list[str]:
+        return [name] if name in self.given or name in self._owners else self._made.get(name, [])
+
+    def _source(self, reader: str, part: NamedInputs, own: str) -> Source:
+        masked = own.removesuffix(MASK)
+        if own != masked and own not in part.inputs and self._candidates(part.inputs.get(masked, masked)):
+            return self.mask(self._full_name(reader, part, masked))
+        return Source(self._full_name(reader, part, own))
+
+    def _full_name(self, reader: str, part: NamedInputs, own: str) -> str:
         name = part.inputs.get(own, own)
-        full, candidates = name, self._made.get(name, [])
-        if name not in self._given and name not in self._owners:
-            if len(candidates) > 1:
-                candidates = [each for each in candidates if self._owners[each] in preferred] or candidates
-            if not candidates:
-                raise HiddensError(f"{reader} reads {name!r}: {self._nobody(name)}")
-            if len(candidates) > 1:
-                both = listed(self._owners[each] for each in candidates)
-                which = " or ".join(f"inputs: {{{own}: {each}}}" for each in candidates)
-                raise HiddensError(f"{reader} reads {name!r}, which several make ({both}). Say which: {which}.")
-            full = candidates[0]
-        owner = self._owners.get(full)
+        candidates = self._candidates(name)
+        if len(candidates) > 1:
+            named = {self._owners.get(other) for other in part.inputs.values()}
+            candidates = [each for each in candidates if self._owners[each] in named] or candidates
+        if len(candidates) > 1:
+            which = " or ".join(f"inputs: {{{own}: {each}}}" for each in candidates)
+            raise HiddensError(f"{reader} reads {name!r}, which could be any of {listed(candidates)}. Say which: {which}.")
+        if not candidates:
+            hint = f" {part.input_hints[own]}" if own in part.input_hints else ""
+            raise HiddensError(f"{reader} reads {name!r}: {self._nothing_makes(name)}{hint}")
+        self._check_order(reader, part, candidates[0])
+        return candidates[0]
+
+    def _check_order(self, reader: str, part: NamedInputs, full_name: str) -> None:
+        owner = self._owners.get(full_name)
         if isinstance(part, BaseHiddenTransform) and owner is not None and owner not in self._read:
+            when = "itself" if self._transforms[owner] is part else "later"
             raise HiddensError(
-                f"{reader} reads {full!r}, which {owner} makes {'itself' if self._transforms[owner] is part else 'later'}. "
-                "Transformations run in the order in which they are written; a list of dicts fixes it."
+                f"{reader} reads {full_name!r}, which {owner} makes {when}. Transformations run in the order in which they are "
+                "written; a list of dicts fixes it."
             )
-        return full
 
-    def _nobody(self, name: str) -> str:
-        known = (*self._given, *self._owners)
+    def _nothing_makes(self, name: str) -> str:
+        known = (*self.given, *self._owners)
         return f"nothing makes it.{did_you_mean(name, (*known, *self._made))} There are: {listed(known)}."
-
-
-def _is_mask(own: str, part: NamedInputs) -> bool:
-    """Whether an input is the mask of another one, and so need not be named."""
-    return own.endswith(MASK) and own.removesuffix(MASK) in part.input_names and own not in part.inputs

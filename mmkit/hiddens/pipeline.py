@@ -10,7 +10,8 @@ from mmkit.hiddens.building import build_parts
 from mmkit.hiddens.errors import ArgumentsError, HiddensError, did_you_mean, listed
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.names import ENC_OUTPUT, GIVEN, HIDDENS, MASK, Names, Source
-from mmkit.hiddens.schedules import Constant, make_schedule
+from mmkit.hiddens.schedules import finite
+from mmkit.hiddens.transform import BaseHiddenTransform
 
 
 _SETTINGS = ("transform", "loss", "enc_output_name", "tokens_loss_weight", "available")
@@ -52,7 +53,7 @@ class HiddensPipeline(nn.Module):
         transforms, losses = build_parts("transform", transform), build_parts("loss", loss)
         self.transforms = nn.ModuleDict(transforms)
         self.losses = nn.ModuleDict(losses)
-        self.tokens_loss_weight = _number(tokens_loss_weight)
+        self.tokens_loss_weight = finite("hiddens.tokens_loss_weight", tokens_loss_weight)
         self.names = Names(dict.fromkeys((*GIVEN, *available)), transforms)
         self.enc_output_name = self.names.resolve(enc_output_name, "hiddens.enc_output_name")
         self._enc_output_mask = self.names.mask(self.enc_output_name)
@@ -90,7 +91,7 @@ class HiddensPipeline(nn.Module):
         if HIDDENS in named:
             named.setdefault(HIDDENS + MASK, Source(HIDDENS, all_real=True).of(named))
         self.check(named)
-        for name, transform in self.transforms.items():
+        for name, transform in self._transforms().items():
             outputs = transform(_gather(self.names.read_by(name), named), batch_data)
             _check_returned(f"hiddens.transform.{name}", outputs, transform.output_names, "output_names")
             named.update({f"{name}.{own}": tensor for own, tensor in outputs.items()})
@@ -146,9 +147,9 @@ class HiddensPipeline(nn.Module):
             num_positions: Positions to draw; needed unless the transformations make a fixed number of them.
         """
         owner, key = self.names.owner(self.enc_output_name), f"hiddens.enc_output_name={self.enc_output_name}"
-        size = None if owner is None else self.transforms[owner].latent_size
+        size = None if owner is None else self._transforms()[owner].latent_size
         if size is None:
-            latent = [name for name, each in self.transforms.items() if each.latent_size is not None]
+            latent = [name for name, each in self._transforms().items() if each.latent_size is not None]
             raise HiddensError(f"{key} has no prior to draw from; name a latent variable there. Those of: {listed(latent)}.")
         fixed = self._fixed_positions(self.enc_output_name)
         if fixed is None and num_positions is None:
@@ -177,6 +178,9 @@ class HiddensPipeline(nn.Module):
     def extra_repr(self) -> str:
         return f"enc_output_name={self.enc_output_name}, tokens_loss_weight={self.tokens_loss_weight:g}"
 
+    def _transforms(self) -> dict[str, BaseHiddenTransform]:
+        return dict(self.transforms.items())  # pyright: ignore[reportReturnType]
+
     def _losses(self) -> dict[str, BaseHiddenLoss]:
         return dict(self.losses.items())  # pyright: ignore[reportReturnType]
 
@@ -184,7 +188,7 @@ class HiddensPipeline(nn.Module):
         owner = None if full_name is None else self.names.owner(full_name)
         if owner is None:
             return None
-        own = self.transforms[owner].num_positions
+        own = self._transforms()[owner].num_positions
         return own if own is not None else self._fixed_positions(self.names.positions(owner))
 
 
@@ -213,15 +217,6 @@ def get_hiddens_module(cfg: Mapping[str, Any] | HiddensPipeline | None = None, a
 
 def _gather(sources: Mapping[str, Source], named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {own: source.of(named) for own, source in sources.items()}
-
-
-def _number(tokens_loss_weight: Any) -> float:
-    schedule = make_schedule(tokens_loss_weight)
-    if not isinstance(schedule, Constant):
-        raise ArgumentsError(
-            f"hiddens.tokens_loss_weight={tokens_loss_weight!r}: it is a number; hidden losses can have schedules."
-        )
-    return schedule.value
 
 
 def _check_terms(losses: Mapping[str, BaseHiddenLoss]) -> None:

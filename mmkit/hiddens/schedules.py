@@ -114,7 +114,7 @@ def make_schedule(weight: Any) -> Schedule:
         0.5
     """
     if not isinstance(weight, Mapping):
-        return Constant(_number("loss_weight", weight))
+        return Constant(finite("loss_weight", weight, ", or a schedule"))
     arguments = dict(weight)
     name = arguments.pop("schedule", None)
     if name not in SCHEDULES:
@@ -130,12 +130,17 @@ def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if unknown or missing:
         what = f"takes no {unknown[0]!r}.{did_you_mean(unknown[0], takes)}" if unknown else f"needs {listed(missing)}."
         raise ArgumentsError(f"loss_weight: the schedule {name} {what} It takes {listed(takes)}.")
-    return {each: _number(f"loss_weight.{each}", value) for each, value in arguments.items()}
+    return {each: finite(f"loss_weight.{each}", value) for each, value in arguments.items()}
 
 
-def _number(name: str, value: Any) -> Any:
+def finite(name: str, value: Any, otherwise: str = "") -> Any:
+    """A number that a configuration gives.
+
+    Raises:
+        ArgumentsError: It is none, or not finite.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ArgumentsError(f"{name}={value!r}: it is a finite number" + (", or a schedule." if name == "loss_weight" else "."))
+        raise ArgumentsError(f"{name}={value!r}: it is a finite number{otherwise}.")
     return value
 
 
