@@ -2,6 +2,7 @@
 
 from mmkit.tasks.causal_language_modeling import CausalLanguageModeling
 from mmkit.tasks.contrastive_pretraining import ContrastivePretraining
+from mmkit.tasks.encoder_decoder_pretraining import EncoderDecoderPretraining
 from mmkit.tasks.knn import KNNClassification
 from mmkit.tasks.linear_probe import LinearProbe
 from mmkit.tasks.masked_language_modeling import MaskedLanguageModeling
@@ -13,6 +14,7 @@ from mmkit.tasks.zero_shot_retrieval import ZeroShotCrossModalRetrieval
 __all__ = [
     "CausalLanguageModeling",
     "ContrastivePretraining",
+    "EncoderDecoderPretraining",
     "KNNClassification",
     "LinearProbe",
     "MaskedLanguageModeling",
