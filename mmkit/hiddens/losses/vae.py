@@ -75,7 +75,7 @@ class VAELoss(BaseHiddenLoss):
             )
         if self.min_kl_value is not None and self.min_kl_value < 0:
             raise HiddensError(
-                f"min_kl_value={self.min_kl_value} must not be negative: a KL never is. Give null for no free bits."
+                f"min_kl_value={self.min_kl_value} must not be negative. Give null for no free bits."
             )
 
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:

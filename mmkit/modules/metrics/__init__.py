@@ -1,5 +1,6 @@
-"""Metrics: recall of retrieval, accuracy among the first k, prediction of tokens (config group ``modules/metrics``)."""
+"""Metrics: recall of retrieval, accuracy among the first k, prediction of tokens, latent variables (config group ``modules/metrics``)."""
 
+from mmkit.modules.metrics.latent_diagnostics import LatentDiagnostics
 from mmkit.modules.metrics.retrieval import (
     RetrievalRanks,
     chance_hit_rate,
@@ -15,6 +16,7 @@ from mmkit.modules.metrics.top_k_accuracy import TopKAccuracy
 
 
 __all__ = [
+    "LatentDiagnostics",
     "RetrievalRanks",
     "RetrievalRecallAtK",
     "TokenPrediction",
