@@ -25,8 +25,8 @@ EXPERIMENTS = [name for project in find_projects(REPOSITORY) if "projects." in p
 def everything_imported():
     for group in GROUP_MODULES:
         fill_group(group)
-    import_module("projects.emoji_clip.configs")
-    import_module("projects.mega.configs")
+    for project in ("apidoc_vae", "emoji_clip", "mega", "molmim"):
+        import_module(f"projects.{project}.configs")
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def _typed(node):
 @pytest.mark.parametrize("group", sorted(GROUP_MODULES))
 def test_the_store_lists_the_same_from_source(group, from_source):
     store = ConfigStore.instance()
-    index.add_package("projects.emoji_clip.configs", REPOSITORY)
-    index.add_package("projects.mega.configs", REPOSITORY)
+    for project in ("apidoc_vae", "emoji_clip", "mega", "molmim"):
+        index.add_package(f"projects.{project}.configs", REPOSITORY)
     imported = store.list(group)
     from_source()
     assert store.list(group) == imported

@@ -16,7 +16,9 @@ from mmkit.conf.reading import Unreadable
 
 # Their defaults are objects, or depend on the environment: they are imported when they are composed.
 IMPORTED = {("trainer/callbacks", "RichProgressBar"), ("trainer/callbacks", "Timer"), ("trainer/logger", "MLFlowLogger")}
-SHIPPED = [Project(Path(__file__).parents[3], f"projects.{name}.configs") for name in ("emoji_clip", "mega")]
+SHIPPED = [
+    Project(Path(__file__).parents[3], f"projects.{name}.configs") for name in ("apidoc_vae", "emoji_clip", "mega", "molmim")
+]
 
 
 def described(node):

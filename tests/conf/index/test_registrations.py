@@ -54,6 +54,18 @@ def test_registrations_are_found_however_they_are_written(project, write, text):
     _assert_not_imported()
 
 
+@pytest.mark.parametrize("given", [pytest.param("Mine", id="class"), pytest.param('"mine.parts.Mine"', id="path")])
+@pytest.mark.parametrize("kind", ["transform", "loss"])
+def test_hidden_transformations_and_losses_registered_by_a_function_are_read(project, write, kind, given):
+    write(
+        parts=f"from mmkit.hiddens import BaseHidden{kind.title()} as Base, register_hidden_{kind}\n"
+        f'class Mine(Base):\n    def __init__(self, size: int = 3): ...\nregister_hidden_{kind}("my_own", {given})\n'
+    )
+    assert _told(index.find(f"hiddens/{kind}", "my_own"))[:3] == ("my_own", "mine.parts.Mine", {})
+    assert index.unreadable(f"hiddens/{kind}") == []
+    _assert_not_imported()
+
+
 def test_a_registration_of_something_has_its_own_name(project, write):
     write(parts=STORE + 'from textwrap import indent as shift\nexternal_store(shift, group="g")\n')
     assert [_told(entry)[:2] for entry in index.entries("g")] == [("indent", "textwrap.indent")]

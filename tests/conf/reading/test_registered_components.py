@@ -29,8 +29,8 @@ def targets() -> list[str]:
     """The path of every component of mmkit and of the shipped projects."""
     for module in GROUP_MODULES.values():
         import_module(module)
-    import_module("projects.emoji_clip.configs")
-    import_module("projects.mega.configs")
+    for project in ("apidoc_vae", "emoji_clip", "mega", "molmim"):
+        import_module(f"projects.{project}.configs")
     nodes = [entry["node"] for entry in external_store]
     return sorted({node._target_ for node in nodes if hasattr(node, "_target_")})
 
