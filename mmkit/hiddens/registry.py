@@ -79,13 +79,24 @@ def registered(kind: str, cls_name: Any, key: str) -> DictConfig:
 
 
 def _register(kind: str, cls_name: str, class_or_path: type | str) -> None:
-    found = index.find(f"hiddens/{kind}", cls_name)
-    if found is not None:
-        raise HiddensError(f"The hidden {kind} {cls_name!r} is registered already, as {found.target}. Choose another name.")
     cls = _imported(class_or_path) if isinstance(class_or_path, str) else class_or_path
     if not isinstance(cls, type) or not issubclass(cls, BASES[kind]):
         raise ArgumentsError(f"{cls!r} is no hidden {kind}: it must extend mmkit.hiddens.{BASES[kind].__name__}.")
+    found = index.find(f"hiddens/{kind}", cls_name)
+    # A project's registration is read from source before it runs, and then finds itself.
+    itself = found is not None and not _is_stored(kind, cls_name) and found.target in (class_or_path, _path(cls))
+    if found is not None and not itself:
+        raise HiddensError(f"The hidden {kind} {cls_name!r} is registered already, as {found.target}. Choose another name.")
     external_store(cls, group=f"hiddens/{kind}", name=cls_name)
+
+
+def _is_stored(kind: str, cls_name: str) -> bool:
+    """Whether a registration of this name has run."""
+    return any((entry["group"], entry["name"]) == (f"hiddens/{kind}", cls_name) for entry in external_store)
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _imported(path: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmkit.conf.index.entries import Entry, Problem
-from mmkit.conf.index.statements import EXTERNAL, STORES, TABLES, Meaning, can_register, run_at_import, statements
+from mmkit.conf.index.statements import EXTERNAL, HIDDENS, STORES, TABLES, Meaning, can_register, run_at_import, statements
 from mmkit.conf.reading.bindings import Condition
 from mmkit.conf.reading.conditions import holds
 from mmkit.conf.reading.decorators import check_decorators
@@ -64,7 +64,9 @@ def _read_call(call: ast.Call, decorated: Definition | None, source: ModuleSourc
     (path,) = meaning.paths(call.func)
     group: str | None = None
     try:
-        group = _group(call, source)
+        group = HIDDENS.get(path) or _group(call, source)
+        if path in HIDDENS and decorated is None:
+            return [_hidden(call, group, source)]
         if path in TABLES and decorated is None:
             return list(_table(call, source))
         if path in STORES:
@@ -94,6 +96,21 @@ def _entry(call: ast.Call, decorated: Definition | None, source: ModuleSource) -
     if decorated is not None and _names_what_comes_later(decorated, source):
         keywords["to_config"] = Unreadable("annotations that name what is defined later")
     return _made({"name": default_name, **where}, keywords, target, call.lineno, source)
+
+
+def _hidden(call: ast.Call, group: str, source: ModuleSource) -> Entry:
+    """A call of ``register_hidden_transform(cls_name, class_or_path)``, or of its sibling for losses."""
+    if len(call.args) != 2 or call.keywords:
+        raise Unreadable("a hidden transformation or loss whose name and class are not its two positional arguments")
+    name = evaluate(call.args[0], source, before=call.lineno)
+    if isinstance(call.args[1], ast.Constant):
+        target = call.args[1].value
+    else:
+        found = definition_of(call.args[1], source, before=call.lineno)
+        target = found.dotted if found is not None and found.kind == "class" else None
+    if not isinstance(name, str) or not isinstance(target, str):
+        raise Unreadable("the name or class of a hidden transformation or loss")
+    return _made({"group": group, "name": name}, {}, target, call.lineno, source)
 
 
 def _names_what_comes_later(decorated: Definition, source: ModuleSource) -> bool:

@@ -12,13 +12,18 @@ _MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
 STORES = {f"{module}.external_store" for module in ("mmkit", "mmkit.conf", "mmkit.conf.store")}
 TABLES = {"mmkit.conf.store.register_table"}
 EXTERNAL = {f"{module}.register_external_modules" for module in ("mmkit", "mmkit.conf", "mmkit.conf.store")}
+HIDDENS = {  # with the group in which each registers
+    f"{module}.register_hidden_{kind}": f"hiddens/{kind}"
+    for module in ("mmkit.hiddens", "mmkit.hiddens.registry")
+    for kind in ("transform", "loss")
+}
 # Whoever mentions these may register, or import, what cannot be read.
 _OPAQUE = ("hydra_zen", "hydra.core.config_store", "pkgutil", "runpy")
 _OPAQUE_NAMES = {"importlib.import_module", "importlib.__import__", "__import__", "exec", "mmkit.conf.store.ZenStore"}
 _STARS = {"mmkit", "mmkit.conf", "mmkit.conf.store"}
 # Parts of a text that mentions one of these; `m.external_store` after `import mmkit as m` has one, too.
 WORDS = ("external_store", "register_table", "register_external_modules", "hydra_zen", "ConfigStore", "config_store")
-WORDS += ("import_module", "__import__", "pkgutil", "runpy", "exec(", "ZenStore")
+WORDS += ("import_module", "__import__", "pkgutil", "runpy", "exec(", "ZenStore", "register_hidden_")
 
 
 def statements(body: Sequence[ast.stmt], when: tuple[Condition, ...] = ()) -> Iterator[tuple[ast.stmt, tuple[Condition, ...]]]:
@@ -140,7 +145,7 @@ class Meaning:
 
 def registers(path: str) -> bool:
     """Whether by this something is registered, or imported without being named."""
-    return path in STORES | TABLES | EXTERNAL | _OPAQUE_NAMES or _is_opaque(path)
+    return path in STORES | TABLES | EXTERNAL | HIDDENS.keys() | _OPAQUE_NAMES or _is_opaque(path)
 
 
 def _is_opaque(path: str) -> bool:
