@@ -13,13 +13,7 @@ from mmkit.tasks.parameter_groups import weight_decay_groups
 # Shapes: B batch, L positions of the input, S positions of the output, H hidden_size.
 
 SIZE = {"vocab_size": 11, "hidden_size": 8, "num_layers": 2, "num_attention_heads": 2, "hidden_steps": 3, "max_positions": 12}
-KINDS = [
-    ("transformer", "learned"),
-    ("transformer", "rotary"),
-    ("transformer", "alibi"),
-    ("transformer", "none"),
-    ("perceiver", "learned"),
-]
+KINDS = [*[("transformer", position) for position in ("learned", "rotary", "alibi", "none")], ("perceiver", "learned")]
 KIND_IDS = ["-".join(kind) for kind in KINDS]
 
 
@@ -62,9 +56,8 @@ def test_padding_never_changes_a_real_position(
 def test_a_transformer_is_torchs(norm_position: str) -> None:
     encoder = made(norm_position=norm_position, ffn_hidden_size=16, position_embedding="none")
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True, norm_first=norm_position == "pre")
-    reference = nn.TransformerEncoder(
-        layer, 2, encoder.layers.norm if norm_position == "pre" else None, enable_nested_tensor=False
-    )
+    last_norm = encoder.layers.norm if norm_position == "pre" else None
+    reference = nn.TransformerEncoder(layer, 2, last_norm, enable_nested_tensor=False)
     names = {
         "self_attn.in_proj_": "self_attention.layer.qkv.", "self_attn.out_proj.": "self_attention.layer.output.",
         "linear1.": "feed_forward.layer.input.", "linear2.": "feed_forward.layer.output.",

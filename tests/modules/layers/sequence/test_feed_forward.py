@@ -43,5 +43,5 @@ def test_gated_units_have_as_many_parameters_as_plain_ones(dim: int) -> None:
 
 
 def test_an_unknown_activation_is_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown activation 'relu6'. Allowed: gelu, geglu, swiglu"):
+    with pytest.raises(ValueError, match=r"Unknown activation 'relu6'\. Allowed: gelu, geglu, swiglu"):
         FeedForward(4, activation="relu6")

@@ -35,7 +35,7 @@ def test_only_post_norm_blocks_need_no_last_norm(norm_position: str, is_normed: 
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown normalization 'batch'. Allowed: layernorm, rmsnorm"):
+    with pytest.raises(ValueError, match=r"Unknown normalization 'batch'\. Allowed: layernorm, rmsnorm"):
         make_norm("batch", 2)
-    with pytest.raises(ValueError, match="Unknown norm_position 'sandwich'. Allowed: pre, post, normformer"):
+    with pytest.raises(ValueError, match=r"Unknown norm_position 'sandwich'\. Allowed: pre, post, normformer"):
         final_norm("layernorm", "sandwich", 2)
