@@ -65,7 +65,7 @@ def projection(size: int | None, decoder: nn.Module) -> nn.Linear:
     if size is None or memory_size is None:
         raise ValueError(
             f"memory_projection maps from {size or 'an unknown size'} to {memory_size or 'an unknown size'}. Set "
-            "enc_output_size, the size of what the encoder and the transformations make; the decoder tells its own as memory_size."
+            "enc_output_size, the size of what encoder and transformations make, and take a decoder that has memory_size."
         )
     return nn.Linear(size, memory_size)
 
