@@ -1,4 +1,4 @@
-"""Metrics: recall of retrieval, accuracy among the first k, prediction of tokens, latent variables (config group ``modules/metrics``)."""
+"""Metrics: retrieval, accuracy among the first k, prediction of tokens, latent variables (group ``modules/metrics``)."""
 
 from mmkit.modules.metrics.latent_diagnostics import LatentDiagnostics
 from mmkit.modules.metrics.retrieval import (
