@@ -17,9 +17,9 @@ class LatentDiagnostics(Metric):
     - ``kl``: KL(posterior || prior) of an example in nats, summed over latent dimensions and real positions, mean over examples.
     - ``kl_per_position``: the same per real position.
     - ``active_units``: number of units whose posterior mean varies over the examples, Var_x E[z] > ``threshold`` (Burda et al.
-      2015, https://arxiv.org/abs/1509.00519, §5.2); ``active_fraction``: their share of all units. Few of them mean posterior collapse.
+      2015, https://arxiv.org/abs/1509.00519, §5.2); ``active_fraction``: their share of all units. Few mean posterior collapse.
     - ``logvar_at_lower``, ``logvar_at_upper``: share of log-variances within ``tolerance`` of a bound, for the bounds given.
-      A-MIM's latent term always shrinks variances: at the lower bound it has no gradient any more, and nothing limits what z tells.
+      A-MIM's latent term always shrinks variances: at the lower bound it loses its gradient, and nothing limits what z tells.
 
     Sums are kept in double precision and per unit, so the result does not depend on batches and ranks.
 
