@@ -1,1 +1,4 @@
 """Registers the components of this project."""
+
+import projects.molmim.evaluation
+import projects.molmim.tokenizer  # noqa: F401
