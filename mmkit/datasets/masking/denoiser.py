@@ -128,8 +128,9 @@ def packed_with_eos(tokens_BL: Tensor, wanted_BL: Tensor, eos_id: int) -> Tensor
     return put_tokens(torch.where(behind_BT < 0, eos_id, IGNORED_LABEL), tokens_BL, place_BL, wanted_BL)
 
 
-def _special_ids(tokenizer: Any) -> set[int | None]:
-    return set(getattr(tokenizer, "special_ids", ())) - {getattr(tokenizer, "unknown_id", None)}
+def _special_ids(tokenizer: Any) -> list[int]:
+    unknown_id = getattr(tokenizer, "unknown_id", None)
+    return [index for index in getattr(tokenizer, "special_ids", ()) if index != unknown_id]
 
 
 def _table(ids: Iterable[int | None]) -> Tensor:

@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from mmkit.datasets.tokenizers.words import WordMarks, WordTable, find_word_starts, sentence_end_ids, word_table
 
 
 PADDINGS = ("longest", "max_length")
@@ -46,7 +49,8 @@ class TextTokenizer(ABC):
 
     Attributes:
         pad_id, bos_id, eos_id, mask_id: Ids of the special tokens; ``None`` where the vocabulary has no such token.
-        special_ids: Ids that never stand for text.
+        unknown_id: Id of what the vocabulary cannot write, if there is one.
+        special_ids: Ids that never stand for text, and the unknown one.
         vocab_size: Number of ids.
 
     Raises:
@@ -58,6 +62,7 @@ class TextTokenizer(ABC):
     bos_id: int | None
     eos_id: int | None
     mask_id: int | None
+    unknown_id: int | None = None
     special_ids: tuple[int, ...]
     vocab_size: int
 
@@ -98,6 +103,35 @@ class TextTokenizer(ABC):
         if isinstance(text, str):
             ids_ML, mask_ML = ids_ML[0], mask_ML[0]
         return {self.modality: ids_ML, f"{self.modality}_attention_mask": mask_ML}
+
+    def pieces(self) -> Sequence[str]:
+        """The piece of text that each id stands for, as the vocabulary writes it."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell its pieces. Define pieces() and word_marks() in it.")
+
+    def word_marks(self) -> WordMarks:
+        """How the pieces tell words apart.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell words apart. Define pieces() and word_marks() in it.")
+
+    def word_starts(self, token_ids: Tensor) -> Tensor:
+        """Which tokens begin a word, bool, shaped like the ids (..., L).
+
+        White space belongs to the word behind it. Special tokens belong to none, and a word begins behind each of them;
+        the unknown token is text like any other.
+        """
+        return find_word_starts(token_ids, self._word_table)
+
+    @cached_property
+    def sentence_end_ids(self) -> tuple[int, ...]:
+        """Ids that end a sentence: their piece ends with a full stop, exclamation or question mark."""
+        return sentence_end_ids(self.pieces(), self.special_ids)
+
+    @cached_property
+    def _word_table(self) -> WordTable:
+        return word_table(self.pieces(), self.word_marks(), {*self.special_ids} - {self.unknown_id})
 
     def _check_strings(self, texts: Sequence[str]) -> None:
         if not isinstance(texts, (list, tuple)):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmkit.conf.store import external_store
 from mmkit.datasets.tokenizers.base import TextTokenizer, close_with_eos
+from mmkit.datasets.tokenizers.words import PLAIN, WordMarks
 
 
 PRINTABLE_ASCII = string.digits + string.ascii_letters + string.punctuation + " "
@@ -60,9 +61,15 @@ class CharacterTokenizer(TextTokenizer):
         return [close_with_eos(body, self.bos_id, self.eos_id, max_length) for body in bodies]
 
     def decode(self, token_ids: Sequence[int] | Tensor) -> str:
-        """Text of the ids (L,); special tokens, unknown characters included, are left out."""
+        """Text of the ids (L,); special tokens, unknown characters and ids behind the vocabulary are left out."""
         first = len(self.special_ids)
-        return "".join(self.alphabet[token - first] for token in map(int, token_ids) if token >= first)
+        return "".join(self.alphabet[token - first] for token in map(int, token_ids) if first <= token < self.vocab_size)
+
+    def pieces(self) -> list[str]:
+        return [""] * len(self.special_ids) + list(self.alphabet)
+
+    def word_marks(self) -> WordMarks:
+        return PLAIN
 
 
 @external_store(group="datasets/tokenizers")
@@ -106,4 +113,11 @@ class ByteTokenizer(TextTokenizer):
 
     def decode(self, token_ids: Sequence[int] | Tensor) -> str:
         first = len(self.special_ids)
-        return bytes(token - first for token in map(int, token_ids) if token >= first).decode("utf-8", "ignore")
+        tokens = (token for token in map(int, token_ids) if first <= token < self.vocab_size)
+        return bytes(token - first for token in tokens).decode("utf-8", "ignore")
+
+    def pieces(self) -> list[str]:
+        return [""] * len(self.special_ids) + [chr(byte) if byte < 128 else "\N{REPLACEMENT CHARACTER}" for byte in range(256)]
+
+    def word_marks(self) -> WordMarks:
+        return PLAIN

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmkit.conf.store import external_store
 from mmkit.datasets.tokenizers.base import TextTokenizer, close_with_eos
 from mmkit.datasets.tokenizers.bpe import END, START, BytePairEncoder, read_bpe
+from mmkit.datasets.tokenizers.words import BPE_SUFFIX, WordMarks
 
 
 BUNDLED_FILE = "bpe_simple_vocab_16e6.txt.gz"
@@ -87,3 +88,9 @@ class CLIPTokenizer(TextTokenizer):
         tokens = list(map(int, token_ids))
         end = tokens.index(self.eos_id) if self.eos_id in tokens else len(tokens)
         return self._encoder.decode(token for token in tokens[:end] if token != self.bos_id)
+
+    def pieces(self) -> list[str]:
+        return [self._encoder.symbols.get(index, "") for index in range(self.vocab_size)]
+
+    def word_marks(self) -> WordMarks:
+        return BPE_SUFFIX

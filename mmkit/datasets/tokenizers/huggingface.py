@@ -1,7 +1,8 @@
 """Any tokenizer of Hugging Face transformers."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ from torch import Tensor
 
 from mmkit.conf.store import external_store
 from mmkit.datasets.tokenizers.base import TextTokenizer
+from mmkit.datasets.tokenizers.words import BPE_SUFFIX, BYTE_LEVEL, SENTENCEPIECE, WordMarks
 from mmkit.extras import require, resolve_location
 
 
 # A folder with a `tokenizer.json` alone does not say which token pads and which masks; these are the names in use.
 PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>")
+UNKNOWN_TOKENS = ("[UNK]", "<unk>", "<|unk|>")
 MASK_TOKENS = ("[MASK]", "<mask>", "<|mask|>")
 # transformers marks "no limit known" by a number near 1e30.
 NO_LIMIT = 10**9
+_PARTS = ("normalizer", "pre_tokenizer", "decoder")  # what may write white space as a mark
 
 
 @external_store(group="datasets/tokenizers")
@@ -57,6 +61,7 @@ class HFTokenizer(TextTokenizer):
         self.bos_id = _first(self.tokenizer.bos_token_id, self.tokenizer.cls_token_id)
         self.eos_id = _first(self.tokenizer.eos_token_id, self.tokenizer.sep_token_id)
         self.mask_id = _first(self.tokenizer.mask_token_id, *map(self._ids_by_name.get, MASK_TOKENS))
+        self.unknown_id = _first(self.tokenizer.unk_token_id, *map(self._ids_by_name.get, UNKNOWN_TOKENS))
         pad_id = _first(self.tokenizer.pad_token_id, *map(self._ids_by_name.get, PAD_TOKENS), self.eos_id)
         if pad_id is None:
             raise ValueError(
@@ -76,7 +81,49 @@ class HFTokenizer(TextTokenizer):
 
     def decode(self, token_ids: Sequence[int] | Tensor) -> str:
         special = set(self.special_ids)
-        return self.tokenizer.decode([token for token in map(int, token_ids) if token not in special])
+        return self.tokenizer.decode([token for token in map(int, token_ids) if token not in special and token < self.vocab_size])
+
+    def pieces(self) -> list[str]:
+        by_id = {index: piece for piece, index in self.tokenizer.get_vocab().items()}
+        return [by_id.get(index, "") for index in range(self.vocab_size)]
+
+    def word_marks(self) -> WordMarks:
+        """How the pieces tell words apart: as the tokenizer's own parts say.
+
+        Raises:
+            ValueError: If its pieces do not tell where words begin.
+        """
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        marks = marks_of_backend(json.loads(backend.to_str())) if backend is not None else SENTENCEPIECE
+        if marks is None:
+            name = type(self.tokenizer).__name__
+            raise ValueError(f"The pieces of this {name} do not tell where words begin, so it cannot be used for whole words.")
+        return marks
+
+
+def marks_of_backend(backend: dict[str, Any]) -> WordMarks | None:
+    """How words are told apart, from the description of a tokenizer (``tokenizer.json``); None if they are not."""
+    model = backend["model"]
+    kinds = set(_kinds({key: value for key, value in backend.items() if key != "model"}))
+    if model.get("type") == "WordPiece":
+        return WordMarks(continuation=model["continuing_subword_prefix"])
+    if model.get("type") == "WordLevel":
+        return WordMarks(continuation="\0")  # nothing continues a word
+    if model.get("end_of_word_suffix"):
+        return BPE_SUFFIX._replace(end=model["end_of_word_suffix"])
+    if "ByteLevel" in kinds:
+        return BYTE_LEVEL
+    is_spaced = "Metaspace" in kinds or any("▁" in json.dumps(backend.get(part), ensure_ascii=False) for part in _PARTS)
+    return SENTENCEPIECE if is_spaced else None
+
+
+def _kinds(part: Any) -> Iterator[str]:
+    """The types of all parts of a tokenizer."""
+    if isinstance(part, dict):
+        yield str(part.get("type"))
+    items = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for item in items:
+        yield from _kinds(item)
 
 
 def load_hf_tokenizer(model_name_or_path: str, tokenizer_kwargs: dict[str, Any]) -> Any:
