@@ -59,10 +59,10 @@ class Denoiser(ABC):
         self.whole_words = whole_words
         self.modality: str = modality if modality is not None else getattr(tokenizer, "modality", "text")
         known = special_token_ids if special_token_ids is not None else _special_ids(tokenizer)
-        self._is_special = _table({*known, self.eos_id, self.bos_id})
+        self._is_special = flags_of_ids({*known, self.eos_id, self.bos_id})
 
-    def _id(self, name: str, given: int | None) -> int:
-        """An id that is needed: as given, or the tokenizer's.
+    def _id(self, name: str, given: Any) -> Any:
+        """An id, or ids, that are needed: as given, or the tokenizer's.
 
         Raises:
             ValueError: If there is none.
@@ -74,7 +74,7 @@ class Denoiser(ABC):
         return found
 
     def _never_change(self, ids: Iterable[int]) -> None:
-        self._is_special = _table({*self._is_special.nonzero().flatten().tolist(), *ids})
+        self._is_special = flags_of_ids({*self._is_special.nonzero().flatten().tolist(), *ids})
 
     @abstractmethod
     def corrupt(self, texts: Texts, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,8 +102,11 @@ class Denoiser(ABC):
 
     def _texts(self, tokens_BL: Tensor, mask: Tensor | None) -> Texts:
         real_BL = tokens_BL != self.pad_id if mask is None else mask.reshape(tokens_BL.shape).bool()
-        table = self._is_special.to(tokens_BL.device)
-        return Texts(tokens_BL, real_BL, real_BL & ~table[tokens_BL.clamp(max=len(table) - 1)])
+        return Texts(tokens_BL, real_BL, real_BL & ~self._is_one_of(self._is_special, tokens_BL))
+
+    def _is_one_of(self, flags: Tensor, tokens_BL: Tensor) -> Tensor:
+        """Whether tokens are among the ids of :func:`flags_of_ids`."""
+        return flags.to(tokens_BL.device)[tokens_BL.clamp(max=len(flags) - 1)]
 
     def _word_starts(self, texts: Texts) -> Tensor | None:
         return self.tokenizer.word_starts(texts.tokens_BL) if self.whole_words else None
@@ -133,7 +136,18 @@ def _special_ids(tokenizer: Any) -> list[int]:
     return [index for index in getattr(tokenizer, "special_ids", ()) if index != unknown_id]
 
 
-def _table(ids: Iterable[int | None]) -> Tensor:
-    """Whether an id is one of ``ids``, bool; the last entry stands for all that follow."""
+def flags_of_ids(ids: Iterable[int | None]) -> Tensor:
+    """Whether an id is one of ``ids``, bool; the last flag stands for all that follow."""
     known = torch.tensor(sorted(index for index in ids if index is not None), dtype=torch.long)
     return torch.zeros(int(known.max()) + 2 if len(known) else 1, dtype=torch.bool).index_fill(0, known, True)
+
+
+def check_share(name: str, share: float) -> float:
+    """The share itself.
+
+    Raises:
+        ValueError: If it is outside of [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {share}.")
+    return share

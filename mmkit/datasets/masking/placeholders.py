@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmkit.datasets.masking.spans import Spans
 from mmkit.datasets.masking.units import Units, previous
+from mmkit.datasets.masking.whole_words import admit_spans, choose_words
 
 
 # Shapes: B texts, L tokens, S spans, W units, T tokens of the result.
@@ -24,21 +25,49 @@ class HiddenTokens(NamedTuple):
     inserted_BL1: Tensor
 
 
-def hide_spans(spans: Spans, units: Units) -> HiddenTokens:
+def hide_spans(
+    spans: Spans, units: Units, budget_B: Tensor | None = None, generator: torch.Generator | None = None
+) -> HiddenTokens:
     """Find the tokens of spans.
 
     As many spans of length 0 are kept as the text does not get longer by: fewer only where a handful of tokens is hidden.
+
+    Args:
+        spans: Spans of units, in the order of their places.
+        units: The units.
+        budget_B: For units of several tokens: the tokens to hide, which spans are cut and words are added for. The spans should
+            have more.
+        generator: Source of randomness.
     """
-    columns = units.first_BW1.shape[-1]
-    filled_BS = spans.valid_BS & (spans.length_BS > 0)
-    change_BW = torch.zeros_like(units.first_BW1)
-    change_BW.scatter_add_(1, spans.start_BS.clamp(max=columns - 1), filled_BS.long())
-    begins_BW = change_BW > 0
-    change_BW.scatter_add_(1, (spans.start_BS + spans.length_BS).clamp(max=columns - 1), -filled_BS.long())
-    hidden_BL = change_BW.cumsum(-1).gather(1, units.unit_BL) > 0
+    if budget_B is not None:
+        spans = admit_spans(spans, units.size_BW, budget_B, generator)
+    hidden_BW1, begins_BW1 = _covered(spans, units.first_BW1)
+    if budget_B is not None:
+        hidden_BW1, begins_BW1 = _filled(hidden_BW1, begins_BW1, units, budget_B, generator)
+    hidden_BL = hidden_BW1.gather(1, units.unit_BL)
     first_BL = units.unit_BL != _before(units.unit_BL)
-    begins_BL = hidden_BL & ((first_BL & begins_BW.gather(1, units.unit_BL)) | ~previous(hidden_BL))
+    begins_BL = hidden_BL & ((first_BL & begins_BW1.gather(1, units.unit_BL)) | ~previous(hidden_BL))
     return HiddenTokens(hidden_BL, begins_BL, _inserted(spans, units, (hidden_BL & ~begins_BL).sum(-1)))
+
+
+def _covered(spans: Spans, like_BW1: Tensor) -> tuple[Tensor, Tensor]:
+    """Units inside of spans and units that begin one."""
+    filled_BS, last = spans.valid_BS & (spans.length_BS > 0), like_BW1.shape[-1] - 1
+    change_BW1 = torch.zeros_like(like_BW1).scatter_add_(1, spans.start_BS.clamp(max=last), filled_BS.long())
+    begins_BW1 = change_BW1 > 0
+    change_BW1.scatter_add_(1, (spans.start_BS + spans.length_BS).clamp(max=last), -filled_BS.long())
+    return change_BW1.cumsum(-1) > 0, begins_BW1
+
+
+def _filled(
+    hidden_BW1: Tensor, begins_BW1: Tensor, units: Units, budget_B: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Hide further words until the budget is met. One beside a span becomes a part of it, one between two joins them."""
+    hidden_BW = hidden_BW1[:, :-1]
+    free_BW = ~hidden_BW & (units.size_BW > 0)
+    met_BW = choose_words(units.size_BW, hidden_BW, free_BW, budget_B, generator)
+    met_BW1 = torch.cat([met_BW, torch.zeros_like(hidden_BW1[:, -1:])], -1)
+    return met_BW1, begins_BW1 & ~previous(met_BW1 & ~hidden_BW1)
 
 
 def _before(unit_BL: Tensor) -> Tensor:
