@@ -15,6 +15,9 @@ from mmkit.hiddens.errors import ArgumentsError, HiddensError, UnknownNameError,
 from mmkit.hiddens.registry import BASES, registered
 
 
+_PLURAL = {"transform": "transforms", "loss": "losses"}
+
+
 def build_parts(kind: str, config: Any) -> dict[str, Any]:
     """The transformations, or the losses, of a pipeline.
 
@@ -39,7 +42,7 @@ def build_parts(kind: str, config: Any) -> dict[str, Any]:
 def _named_specs(kind: str, config: Any) -> Iterator[tuple[str, Any]]:
     groups = [config] if isinstance(config, Mapping) else [] if config is None else config
     if not isinstance(groups, Sequence) or not all(isinstance(group, Mapping) for group in groups):
-        raise ArgumentsError(f"hiddens.{kind}={config!r}: it is a dict of {kind}s by name, or a list of such dicts.")
+        raise ArgumentsError(f"hiddens.{kind}={config!r}: it is a dict of {_PLURAL[kind]} by name, or a list of such dicts.")
     return (item for group in groups for item in group.items())
 
 

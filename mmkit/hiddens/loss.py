@@ -58,7 +58,7 @@ class BaseHiddenLoss(NamedInputs):
 
     def weight(self) -> float | Tensor:
         """The weight at the step that was set last."""
-        return self.schedule(0) if self.scheduled_weight is None else self.scheduled_weight
+        return self.schedule(0) if self.scheduled_weight is None else self.scheduled_weight.clone()
 
     def extra_repr(self) -> str:
         return f"{', '.join(self.input_names)} -> {', '.join(self.term_names)}, loss_weight={self.schedule}{self._renamed()}"

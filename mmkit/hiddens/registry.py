@@ -82,6 +82,8 @@ def _register(kind: str, cls_name: str, class_or_path: type | str) -> None:
     cls = _imported(class_or_path) if isinstance(class_or_path, str) else class_or_path
     if not isinstance(cls, type) or not issubclass(cls, BASES[kind]):
         raise ArgumentsError(f"{cls!r} is no hidden {kind}: it must extend mmkit.hiddens.{BASES[kind].__name__}.")
+    if "<locals>" in cls.__qualname__:
+        raise HiddensError(f"{_path(cls)} is defined inside a function, where no configuration finds it. Move it out of there.")
     found = index.find(f"hiddens/{kind}", cls_name)
     # A project's registration is read from source before it runs, and then finds itself.
     itself = found is not None and not _is_stored(kind, cls_name) and found.target in (class_or_path, _path(cls))
