@@ -144,36 +144,32 @@ class Quotes:
 
     def line_ends(self, block_N: np.ndarray, position: int) -> np.ndarray:
         """Offsets (R,) of the line ends outside of quotes."""
-        special = np.flatnonzero((block_N == NEWLINE) | (block_N == self.quote))
-        is_quote = block_N[special] == self.quote
-        inside = (np.cumsum(is_quote) + self._inside) % 2 == 1
-        quotes_Q, opens_Q = special[is_quote], inside[is_quote]
+        ends_R, quotes_Q = np.flatnonzero(block_N == NEWLINE), np.flatnonzero(block_N == self.quote)
         if self._bad is None:
-            self._check(block_N, quotes_Q, opens_Q, position)
-        self._inside = bool(inside[-1]) if len(inside) else self._inside
-        self._before = int(block_N[-1]) if len(block_N) else self._before
-        return special[~is_quote & ~inside]
+            self._check(block_N, quotes_Q, position)
+        self._before = int(block_N[-1])
+        inside_R = (np.searchsorted(quotes_Q, ends_R) + self._inside) % 2 == 1 if len(quotes_Q) else self._inside
+        self._inside ^= len(quotes_Q) % 2 == 1
+        return ends_R[~inside_R] if len(quotes_Q) else ends_R[: 0 if inside_R else None]
 
     def finish(self) -> int | None:
         """Position of the first quote that stands where none may, or of the one that is still open."""
         return self._bad if self._bad is not None else self._opened_at if self._inside else None
 
-    def _check(self, block_N: np.ndarray, quotes_Q: np.ndarray, opens_Q: np.ndarray, position: int) -> None:
-        if self._closing_at is not None and len(block_N) and not self._may_touch[block_N[0]]:
+    def _check(self, block_N: np.ndarray, quotes_Q: np.ndarray, position: int) -> None:
+        opening, closing = quotes_Q[int(self._inside) :: 2], quotes_Q[int(not self._inside) :: 2]
+        bad = opening[~self._may_touch[block_N[opening - 1]]]  # of one at offset 0, this is the last byte: looked at below
+        if len(opening) and opening[0] == 0:
+            bad = bad[bad > 0] if self._may_touch[self._before] else opening[:1]
+        last = len(block_N) - 1
+        bad = [*bad[:1], *closing[~self._may_touch[block_N[np.minimum(closing + 1, last)]]][:1]]  # of the last byte: itself
+        if self._closing_at is not None and not self._may_touch[block_N[0]]:
             self._bad = self._closing_at
-            return
-        self._closing_at = None if len(block_N) else self._closing_at
-        if not len(quotes_Q):
-            return
-        before_Q = np.where(quotes_Q == 0, self._before, block_N[quotes_Q - 1])
-        after_Q = block_N[np.minimum(quotes_Q + 1, len(block_N) - 1)]  # the last byte, if a quote, stands for what is to come
-        wrong_Q = ~self._may_touch[np.where(opens_Q, before_Q, after_Q)]
-        if wrong_Q.any():
-            self._bad = position + int(quotes_Q[wrong_Q.argmax()])
-        if quotes_Q[-1] == len(block_N) - 1 and not opens_Q[-1]:
-            self._closing_at = position + len(block_N) - 1
-        if opens_Q.any():
-            self._opened_at = position + int(quotes_Q[opens_Q][-1])
+        elif bad:
+            self._bad = position + int(min(bad))
+        self._closing_at = position + last if len(closing) and closing[-1] == last else None
+        if len(opening):
+            self._opened_at = position + int(opening[-1])
 
 
 def _not_blank(block_N: np.ndarray, starts_R: np.ndarray, ends_R: np.ndarray) -> np.ndarray:

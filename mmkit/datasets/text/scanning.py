@@ -17,6 +17,7 @@ from mmkit.datasets.text.records import BOM, Findings, RecordScanner, Rules
 
 BLOCK_BYTES = 1 << 18  # what stays in a core's cache between the passes over it
 RANGE_BYTES = 1 << 26  # least work that is worth a process
+_STEP_BYTES = 1 << 12  # in which the start of a record is looked for
 _REPORT_BYTES = 1 << 24  # between two reports of progress
 
 Progress = Callable[[int], None]  # is told how many more bytes are done
@@ -117,7 +118,7 @@ def _next_start(path: Path, rules: Rules, position: int, inside: bool) -> int:
     with path.open("rb", buffering=0) as file:
         file.seek(position - 1)
         scanner = RecordScanner(rules, position, inside, before=file.read(1)[0])
-        while scanner.open_start == position and (block := file.read(BLOCK_BYTES)):
+        while scanner.open_start == position and (block := file.read(_STEP_BYTES)):
             scanner.feed(np.frombuffer(block, np.uint8))
     return scanner.open_start if scanner.open_start != position else scanner.position
 
