@@ -111,7 +111,13 @@ class EncoderDecoderPretraining(LatentSequences):
         self.tokenizer = tokenizer
         if tokenizer is not None:
             model.use_special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id)
-        self.begins = begins_texts(tokenizer)
+        if model.bos_id is None or model.pad_id is None:
+            raise ValueError(
+                f"The decoder needs a begin and a padding token, got bos_id={model.bos_id} and pad_id={model.pad_id}. Name a "
+                "tokenizer that has them (/datasets/tokenizers@task.tokenizer: ByteTokenizer), or set task.model.bos_id, pad_id "
+                "and eos_id."
+            )
+        self.bos_id, self.pad_id, self.begins = model.bos_id, model.pad_id, begins_texts(tokenizer)
         self.tokens_loss_reduction = tokens_loss_reduction
         self.label_smoothing = label_smoothing
         self.num_reconstructions = num_reconstructions
@@ -123,9 +129,13 @@ class EncoderDecoderPretraining(LatentSequences):
 
     @compiled_inside
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        losses = self.losses(batch, self.forward(batch))
+        _, losses = self._scored(batch)
         self.log_step(_logged(losses))
         return losses.loss
+
+    def _scored(self, batch: dict[str, Any]) -> tuple[Prediction, StepLosses]:
+        prediction = self._predict(batch)  # not forward, which Lightning replaces in a compiled task
+        return prediction, self.losses(batch, prediction)
 
     def forward(self, batch: Mapping[str, Any]) -> Prediction:
         """Encode a batch and predict every token of its target from those before it.
@@ -133,8 +143,11 @@ class EncoderDecoderPretraining(LatentSequences):
         Raises:
             ValueError: If the batch has no target.
         """
+        return self._predict(batch)
+
+    def _predict(self, batch: Mapping[str, Any]) -> Prediction:
         labels_BT = target_of(batch, self.model.target_modality, self.begins)
-        input_BT = shift_right(labels_BT, self.model.bos_id, self.model.pad_id)
+        input_BT = shift_right(labels_BT, self.bos_id, self.pad_id)
         hiddens = self.model.encode(batch)
         return Prediction(hiddens, input_BT, labels_BT, self.model.decode_logits(input_BT, hiddens))
 
@@ -164,8 +177,7 @@ class EncoderDecoderPretraining(LatentSequences):
     def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
         with preserved():
             seed_all(derived_key("evaluation", self.global_rank, batch_idx))
-            prediction = self.forward(batch)
-            self._take_in(prediction, self.losses(batch, prediction))
+            self._take_in(*self._scored(batch))
             if self._evaluations(stage):
                 self.evaluate_batch(stage, {**batch, **self._embeddings(batch)}, batch_idx)
 
@@ -210,7 +222,8 @@ class EncoderDecoderPretraining(LatentSequences):
         per_token, per_example, hidden = (ratios.pop(name) for name in ("loss", "loss_per_example", "hiddens_loss"))
         tokens_loss = per_token if self.tokens_loss_reduction == "mean" else per_example
         loss = self.model.hiddens.joint_loss(tokens_loss, {"loss": hidden})
-        return {"loss": loss, "tokens_loss": tokens_loss, "hiddens_loss": hidden, **ratios}
+        known = {"hiddens_loss": hidden} if len(self.model.hiddens.losses) else {}
+        return {"loss": loss, "tokens_loss": tokens_loss, **known, **ratios}
 
 
 def _named(terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -225,7 +238,8 @@ def _logged(losses: StepLosses) -> dict[str, Tensor]:
 
 
 def _check_names(model: EncoderDecoder) -> None:
-    terms = {f"{name}_{term}": name for name, loss in model.hiddens.losses.items() for term in loss.term_names}
+    losses: dict[str, Any] = dict(model.hiddens.losses.items())
+    terms = {f"{name}_{term}": name for name, loss in losses.items() for term in loss.term_names}
     for term, name in terms.items():
         if term in OWN_NAMES:
             raise ValueError(f"hiddens.loss.{name} would be logged as {term!r}, which the task logs itself. Rename it.")

@@ -129,17 +129,17 @@ class LatentSequences(TrainingTask):
         if z.ndim != 3:
             raise ValueError(f"Latents are (batch, positions, size), got the shape {tuple(z.shape)}.")
         max_length = max_length or getattr(self.tokenizer, "max_length", None) or DEFAULT_MAX_LENGTH
-        options = {"method": method, "max_length": max_length, **options}
+        options |= {"method": method, "max_length": max_length}
         seed_B = row_seeds(_drawn(seed), len(z)) if method == "sample" else None
         parts = []
         with frozen(self):
             for first in range(0, len(z), batch_size):
                 rows = slice(first, first + batch_size)
                 mask_BS = None if mask is None else mask[rows].to(self.device)
-                seeds = {} if seed_B is None else {"seed": seed_B[rows]}
-                parts.append(self.model.generate(z[rows].to(self.device), mask_BS, **options, **seeds))
+                seeds = None if seed_B is None else seed_B[rows]
+                parts.append(self.model.generate(z[rows].to(self.device), mask_BS, seed=seeds, **options))
         length = max((part.shape[1] for part in parts), default=0)
-        padded = [F.pad(part, (0, length - part.shape[1]), value=self.model.pad_id) for part in parts]
+        padded = [F.pad(part, (0, length - part.shape[1]), value=self.model.pad_id or 0) for part in parts]
         return torch.cat(padded) if padded else torch.zeros(0, 0, dtype=torch.long)
 
     def reconstruct(self, inputs: Texts | Mapping[str, Any], batch_size: int = 64, **options: Any) -> list[str]:
@@ -164,7 +164,8 @@ class LatentSequences(TrainingTask):
             seed: Same seed, same draws, on every device. Default: drawn from torch's generator.
             num_positions: S, where no transform fixes it.
         """
-        shape = tuple(self.model.hiddens.prior_shape(num_positions))
+        fixed: Any = getattr(self.model, "num_positions", None)
+        shape = self.model.hiddens.prior_shape(fixed if num_positions is None else num_positions)
         return torch.randn(n, *shape, generator=torch.Generator().manual_seed(_drawn(seed)))
 
     def sample(self, n: int, seed: int | None = None, num_positions: int | None = None, **options: Any) -> list[str]:

@@ -28,7 +28,7 @@ def model_of(hiddens=None, arch="perceiver", dropout=0.0, **options):
     vocab = tokenizer().vocab_size
     sizes = {"hidden_size": SIZE, "num_layers": 1, "num_attention_heads": 2, "max_positions": 16, "dropout": dropout}
     encoder = SequenceEncoder(vocab, arch=arch, hidden_steps=2, **sizes)
-    decoder = TransformerDecoder(vocab, memory_size=LATENT if hiddens else SIZE, **sizes)
+    decoder = TransformerDecoder(vocab, memory_size=LATENT if hiddens and "transform" in hiddens else SIZE, **sizes)
     return EncoderDecoder(decoder, encoder, hiddens=hiddens, **options)
 
 
@@ -51,11 +51,26 @@ def trainer(**arguments):
     return Trainer(accelerator="cpu", devices=1, num_sanity_val_steps=0, **quiet, **arguments)
 
 
+def loader_of(data):
+    """Batches in a loader, which draws a seed for its workers whether it has any or not: not from what a test looks at."""
+    return DataLoader(list(data), batch_size=None, generator=torch.Generator())
+
+
+def learn(task, texts, steps, lr=0.02):
+    """Train on one batch, without a trainer."""
+    batch, optimizer = tokenizer()(texts), torch.optim.AdamW(task.parameters(), lr=lr, weight_decay=0.0)
+    torch.manual_seed(0)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        task.losses(batch, task(batch)).loss.backward()
+        optimizer.step()
+
+
 def fit(task, data, **arguments):
-    loader = DataLoader(list(data), batch_size=None)
+    loader = loader_of(data)
     trainer(log_every_n_steps=1, **arguments).fit(task, loader, loader)
 
 
 def validated(task, data):
-    [metrics] = trainer().validate(task, DataLoader(list(data), batch_size=None), verbose=False)
+    [metrics] = trainer().validate(task, loader_of(data), verbose=False)
     return metrics
