@@ -94,10 +94,12 @@ class BARTDenoising(Denoiser):
 
     def _permuted(self, texts: Texts, start_BL: Tensor | None, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         tokens_BL, maskable_BL = texts.tokens_BL, texts.maskable_BL
-        if start_BL is None:  # without a tokenizer a sentence may begin with any token
-            start_BL = maskable_BL if self.tokenizer is None else self.tokenizer.word_starts(tokens_BL)
+        if start_BL is not None:
+            word_BL = start_BL
+        else:  # without a tokenizer a sentence may begin with any token
+            word_BL = maskable_BL if self.tokenizer is None else self.tokenizer.word_starts(tokens_BL)
         ends_BL = self._is_one_of(self._is_end, tokens_BL)
-        return permute_sentences(tokens_BL, maskable_BL, ends_BL, start_BL, self.permute_sentence_ratio, generator)
+        return permute_sentences(tokens_BL, maskable_BL, ends_BL, word_BL, self.permute_sentence_ratio, generator)
 
     def _deleted(self, hidden_BL: Tensor, units: Units, generator: torch.Generator | None) -> Tensor:
         """Which tokens are deleted, bool (B, L)."""

@@ -14,6 +14,16 @@ def words_to_draw(budget_B: Tensor, size_BW: Tensor, num_B: Tensor) -> Tensor:
     return torch.where(budget_B > 0, torch.minimum(plenty_B, num_B), 0)
 
 
+def suffix_words(size_BW: Tensor, num_B: Tensor, budget_B: Tensor) -> tuple[Tensor, Tensor]:
+    """How many words at the end of a text, and how many tokens, come nearest to a budget; the fewer if two are equally near."""
+    most = size_BW.shape[-1]
+    before_BW1 = torch.cat([size_BW.new_zeros(len(size_BW), 1), size_BW.cumsum(-1)], -1)
+    tokens_BW1 = before_BW1[:, -1:] - before_BW1
+    index_W1 = torch.arange(most + 1, device=size_BW.device)
+    start_B1 = ((tokens_BW1 - budget_B.unsqueeze(-1)).abs() * (most + 1) - index_W1).argmin(-1, keepdim=True)
+    return (num_B - start_B1.squeeze(-1)).clamp(min=0), tokens_BW1.gather(1, start_B1).squeeze(-1)
+
+
 def admit_spans(spans: Spans, size_BW: Tensor, budget_B: Tensor, generator: torch.Generator | None) -> Spans:
     """Let spans in, in a random order, until their tokens meet the budget; the one that exceeds it is cut behind a word.
 
