@@ -9,9 +9,16 @@ from mmkit.conf import external_store
 from mmkit.conf.groups import fill_group
 
 
-OPTIONAL = ("transformers", "tokenizers", "torchvision", "timm", "open_clip", "regex", "ftfy")
+OPTIONAL = ("transformers", "tokenizers", "torchvision", "timm", "open_clip", "regex", "ftfy", "sentencepiece")
 ENTRIES = {
-    "tokenizers": {"HFTokenizer", "CLIPTokenizer", "CharacterTokenizer", "ByteTokenizer"},
+    "tokenizers": {
+        "HFTokenizer",
+        "CLIPTokenizer",
+        "CharacterTokenizer",
+        "ByteTokenizer",
+        "SentencePieceTokenizer",
+        "text_tokenizer",
+    },
     "transforms": {
         "Compose",
         "RandomWordDrop",
@@ -23,7 +30,14 @@ ENTRIES = {
         "image_train_transform",
         "timm_transform",
     },
-    "masking": {"RandomMaskGenerator", "BlockwisePatchMaskGenerator", "IJEPAMaskGenerator"},
+    "masking": {
+        "RandomMaskGenerator",
+        "BlockwisePatchMaskGenerator",
+        "IJEPAMaskGenerator",
+        "BARTDenoising",
+        "T5SpanCorruption",
+        "UL2Denoising",
+    },
 }
 
 
