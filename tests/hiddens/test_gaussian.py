@@ -111,7 +111,8 @@ def test_sampling_repeats_with_the_generator():
 def test_bounds_hold_and_leave_the_inside_alone(x, bounds):
     lower, upper = bounds
     y = smooth_bounds(torch.tensor(x, dtype=torch.float64), lower, upper).item()
-    assert (lower is None or y >= lower) and (upper is None or y <= upper)
+    assert lower is None or y >= lower
+    assert upper is None or y <= upper
     margin = min(x - (-math.inf if lower is None else lower), (math.inf if upper is None else upper) - x)
     if margin > 0:
         assert abs(y - x) <= math.exp(-margin) + 1e-8

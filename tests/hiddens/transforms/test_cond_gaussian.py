@@ -51,7 +51,7 @@ def test_log_variances_keep_to_their_bounds_whatever_comes_in():
 
 
 def test_bounds_that_cross_are_refused():
-    with pytest.raises(HiddensError, match="min_logvar=1.0 must be below max_logvar=-1.0"):
+    with pytest.raises(HiddensError, match=r"min_logvar=1\.0 must be below max_logvar=-1\.0"):
         CondGaussian(8, min_logvar=1.0, max_logvar=-1.0)
 
 
