@@ -1,6 +1,6 @@
 """An encoder, hidden transformations, and a decoder that reads what they make."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from mmkit.models.encoder_decoder.checks import check_cross_attention, encoders_
 from mmkit.models.encoder_decoder.encoding import encode_all
 from mmkit.models.encoder_decoder.evaluating import evaluating
 from mmkit.models.encoder_decoder.generation import generate
-from mmkit.models.encoder_decoder.sizes import check_memory_size, enc_output_size_of, precision_of, projection
+from mmkit.models.encoder_decoder.sizes import check_memory_size, enc_output_size_of, num_positions_of, precision_of, projection
 from mmkit.models.encoder_decoder.targets import encoder_input, labels_of, real_inputs, sequence_log_likelihood, shift_right
 
 
@@ -82,6 +82,11 @@ class EncoderDecoder(nn.Module):
     def modalities(self) -> list[str]:
         """Names of the modalities that are encoded."""
         return list(self.encoders)
+
+    @property
+    def num_positions(self) -> int | None:
+        """Positions S of ``enc_output``, if they are always as many: a transformation or every encoder says so."""
+        return num_positions_of(self.hiddens, dict(self.encoders.items()))
 
     def use_special_ids(self, bos_id: int | None, eos_id: int | None, pad_id: int | None) -> None:
         """Take over the special ids of a tokenizer where none were given.
@@ -177,20 +182,17 @@ class EncoderDecoder(nn.Module):
         """
         mask_BS = outputs["enc_output_mask"]
 
-        def log_likelihood(z_NSZ: Tensor, rows_N: Tensor | None = None) -> Tensor:
-            mask_NS = mask_BS if rows_N is None else mask_BS[rows_N]
-            return self.log_likelihood(z_NSZ, decoder_input_ids_BT, labels_BT, rows_N, mask_NS)
-
-        def generate_pairs(z_NSZ: Tensor) -> dict[str, Tensor]:
+        def generate_pairs(z_NSZ: Tensor) -> dict[str, Any]:
             mask_NS = mask_BS if mask_BS.shape == z_NSZ.shape[:2] else None
             return self.generate_pairs(z_NSZ, mask_NS, max_length=labels_BT.shape[1])
 
+        log_likelihood = self._likelihood_of(decoder_input_ids_BT, labels_BT, mask_BS)
         functions = {"log_likelihood": log_likelihood, "generate_pairs": generate_pairs}
         return self.hiddens.apply_loss_transforms(outputs, {**(batch or {}), **functions})
 
     def generate_pairs(
         self, z_NSZ: Tensor, mask_NS: Tensor | None = None, max_length: int = 128, seed: int | Tensor | None = None
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Any]:
         """Draw x ~ p(x | z) without gradient, and encode it with gradient.
 
         Args:
@@ -200,7 +202,8 @@ class EncoderDecoder(nn.Module):
             seed: As of :meth:`generate`.
 
         Returns:
-            The outputs of ``encode`` for x, and ``log_p_x_given_z`` (N,) in nats, with gradient.
+            The outputs of ``encode`` for x; ``log_p_x_given_z`` (N,) in nats, with gradient; and ``log_likelihood``, a function
+            of other latents (M, S, Z) and the rows (M,) of x that belong to them, which gives log p(x | z) (M,).
 
         Raises:
             ValueError: There is no encoder of the target's modality.
@@ -215,8 +218,17 @@ class EncoderDecoder(nn.Module):
         labels_NT = labels_of(self.generate(z_NSZ, mask_NS, method="sample", max_length=max_length, seed=seed), self.eos_id)
         text_NL, is_real_NL = encoder_input(labels_NT, bos_id, pad_id)
         outputs = self.encode({target.name: text_NL, target.attention_mask: is_real_NL})
-        log_p_N = self.log_likelihood(z_NSZ, shift_right(labels_NT, bos_id, pad_id), labels_NT, mask_NS=mask_NS)
-        return {**outputs, "log_p_x_given_z": log_p_N}
+        log_likelihood = self._likelihood_of(shift_right(labels_NT, bos_id, pad_id), labels_NT, mask_NS)
+        return {**outputs, "log_p_x_given_z": log_likelihood(z_NSZ), "log_likelihood": log_likelihood}
+
+    def _likelihood_of(self, decoder_input_ids_BT: Tensor, labels_BT: Tensor, mask_BS: Tensor | None) -> Callable[..., Tensor]:
+        """:meth:`log_likelihood` as a function of the latents and their rows, which have the positions of the rows' own."""
+
+        def log_likelihood(z_NSZ: Tensor, rows_N: Tensor | None = None) -> Tensor:
+            mask_NS = mask_BS if mask_BS is None or rows_N is None else mask_BS[rows_N]
+            return self.log_likelihood(z_NSZ, decoder_input_ids_BT, labels_BT, rows_N, mask_NS)
+
+        return log_likelihood
 
     def generate(
         self,

@@ -34,6 +34,20 @@ def enc_output_size_of(hiddens: HiddensPipeline, encoders: Mapping[str, nn.Modul
     return output_size_of(encoders[modality] if modality in encoders else next(iter(encoders.values())))
 
 
+def num_positions_of(hiddens: HiddensPipeline, encoders: Mapping[str, nn.Module]) -> int | None:
+    """Positions of ``enc_output``; None where they depend on the input."""
+    name = hiddens.enc_output_name
+    while (owner := hiddens.names.owner(name)) is not None:
+        source, own = hiddens.names.positions(owner), hiddens.transforms[owner].num_positions
+        if own is not None or source is None:
+            return own  # pyright: ignore[reportReturnType]
+        name = source
+    modality = name.partition(".")[0]
+    read = [encoders[modality]] if modality in encoders else encoders.values()
+    numbers = [getattr(encoder, "num_positions", None) for encoder in read]
+    return None if None in numbers else sum(numbers)
+
+
 def output_size_of(encoder: nn.Module) -> int | None:
     """Size of the vectors that an encoder returns; None if it does not tell."""
     places: list[Any] = [encoder, getattr(encoder, "config", None), getattr(getattr(encoder, "model", None), "config", None)]
