@@ -120,8 +120,7 @@ class SequenceAttention(nn.Module):
         if mask is not None and mask.is_floating_point():
             mask = mask.to(q_BHTK.dtype)
         dropout = self.dropout if self.training else 0.0
-        causal = bool(is_causal)  # where lengths are symbols to a compiler, so is what is decided by them
-        return F.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+        return F.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
 
     def _output(self, mixed_BHTK: Tensor) -> Tensor:
         if self.head_scale is not None:
