@@ -1,37 +1,15 @@
 """What the names of a pipeline stand for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from mmkit.hiddens.errors import HiddensError, did_you_mean, listed
-from mmkit.hiddens.reader import NamedInputs
+from mmkit.hiddens.reader import MASK, NamedInputs, Source
 from mmkit.hiddens.transform import BaseHiddenTransform
 
 
-HIDDENS, ENC_OUTPUT, MASK = "hiddens", "enc_output", "_mask"
+HIDDENS, ENC_OUTPUT = "hiddens", "enc_output"
 GIVEN = (HIDDENS, HIDDENS + MASK)
 _RESERVED = (*GIVEN, ENC_OUTPUT, ENC_OUTPUT + MASK)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a tensor comes from.
-
-    Attributes:
-        name: Full name of a tensor of the pipeline, e.g. ``"q.z"``.
-        all_real: Not that tensor, but a mask that keeps all of its positions.
-    """
-
-    name: str
-    all_real: bool = False
-
-    def of(self, named: Mapping[str, Tensor]) -> Tensor:
-        """The tensor, among those of the pipeline by full name."""
-        tensor = named[self.name]
-        return tensor.new_ones(tensor.shape[:2], dtype=torch.bool) if self.all_real else tensor
 
 
 class Names:
@@ -60,12 +38,8 @@ class Names:
         for name, transform in self._transforms.items():
             self._add(name, transform)
         for name, transform in self._transforms.items():
-            self._read[name] = self.bind(f"hiddens.transform.{name}", transform)
+            self._read[name] = transform.sources = self.bind(f"hiddens.transform.{name}", transform)
         self.aliases = {own: full[0] for own, full in self._made.items() if len(full) == 1 and own not in self.given}
-
-    def read_by(self, transform: str) -> dict[str, Source]:
-        """What a transformation reads, by its own input names."""
-        return self._read[transform]
 
     def owner(self, full_name: str) -> str | None:
         """The transformation that makes a tensor; None if the pipeline is given it."""
@@ -120,6 +94,19 @@ class Names:
                 "or to None, if the outputs have positions of their own."
             )
         return read[follows].name
+
+    def fixed_positions(self, full_name: str) -> int | None:
+        """How many positions a tensor always has; None if that depends on the encoder's output."""
+        owner = self._owners.get(full_name)
+        if owner is None:
+            return None
+        own, follows = self._transforms[owner].num_positions, self.positions(owner)
+        return own if own is not None or follows is None else self.fixed_positions(follows)
+
+    def latent(self, full_name: str) -> bool:
+        """Whether a tensor is made by a transformation with a latent variable."""
+        owner = self._owners.get(full_name)
+        return owner is not None and self._transforms[owner].latent_size is not None
 
     def _key(self, transform: str) -> str:
         return f"hiddens.transform.{transform} ({type(self._transforms[transform]).__name__})"

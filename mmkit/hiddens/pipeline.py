@@ -7,9 +7,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mmkit.hiddens.building import build_parts
+from mmkit.hiddens.checks import check_returned, check_scalar, check_terms, check_tokens, warn_of_unread
 from mmkit.hiddens.errors import ArgumentsError, HiddensError, did_you_mean, listed
 from mmkit.hiddens.loss import BaseHiddenLoss
-from mmkit.hiddens.names import ENC_OUTPUT, GIVEN, HIDDENS, MASK, Names, Source
+from mmkit.hiddens.names import ENC_OUTPUT, GIVEN, HIDDENS, Names
+from mmkit.hiddens.reader import MASK, Source
 from mmkit.hiddens.schedules import finite
 from mmkit.hiddens.transform import BaseHiddenTransform
 
@@ -57,9 +59,13 @@ class HiddensPipeline(nn.Module):
         self.names = Names(dict.fromkeys((*GIVEN, *available)), transforms)
         self.enc_output_name = self.names.resolve(enc_output_name, "hiddens.enc_output_name")
         self._enc_output_mask = self.names.mask(self.enc_output_name)
-        self._read_by_loss = {name: self.names.bind(f"hiddens.loss.{name}", each) for name, each in losses.items()}
-        _check_terms(losses)
-        _check_tokens_once(losses, self.tokens_loss_weight)
+        for name, each in losses.items():
+            each.sources = self.names.bind(f"hiddens.loss.{name}", each)
+        read = [source.name for each in (*transforms.values(), *losses.values()) for source in each.sources.values()]
+        self._needed = {name for name in (self.enc_output_name, *read) if self.names.owner(name) is None} - {HIDDENS + MASK}
+        check_terms(losses)
+        check_tokens(losses, self.names, self.enc_output_name, self.tokens_loss_weight)
+        warn_of_unread(transforms, self.names, self.enc_output_name)
         self._global_step = 0
 
     @property
@@ -92,8 +98,8 @@ class HiddensPipeline(nn.Module):
             named.setdefault(HIDDENS + MASK, Source(HIDDENS, all_real=True).of(named))
         self.check(named)
         for name, transform in self._transforms().items():
-            outputs = transform(_gather(self.names.read_by(name), named), batch_data)
-            _check_returned(f"hiddens.transform.{name}", outputs, transform.output_names, "output_names")
+            outputs = transform(transform.gather(named), batch_data)
+            check_returned(f"hiddens.transform.{name}", outputs, transform.output_names, "output_names")
             named.update({f"{name}.{own}": tensor for own, tensor in outputs.items()})
         named.update({short: named[full] for short, full in self.names.aliases.items()})
         named[ENC_OUTPUT] = named[self.enc_output_name]
@@ -116,9 +122,9 @@ class HiddensPipeline(nn.Module):
         named = {full: outputs[short] for short, full in self.names.aliases.items() if short in outputs} | dict(outputs)
         total, terms = next(iter(named.values())).new_zeros(()), {}
         for name, loss in self._losses().items():
-            found = loss(_gather(self._read_by_loss[name], named), batch_data)
-            _check_returned(f"hiddens.loss.{name}", found, loss.term_names, "term_names")
-            _check_scalar(name, found["loss"])
+            found = loss(loss.gather(named), batch_data)
+            check_returned(f"hiddens.loss.{name}", found, loss.term_names, "term_names")
+            check_scalar(f"hiddens.loss.{name}", found["loss"])
             weight = loss.weight()
             total = total + weight * found["loss"]
             terms |= {f"{name}_{term}": value for term, value in found.items()}
@@ -134,6 +140,11 @@ class HiddensPipeline(nn.Module):
             terms: What ``apply_loss_transforms`` returned.
         """
         return self.tokens_loss_weight * tokens_loss + terms["loss"]
+
+    @property
+    def num_positions(self) -> int | None:
+        """Positions of ``enc_output``; None if it has as many as the encoder's output."""
+        return self.names.fixed_positions(self.enc_output_name)
 
     def mask_name(self, name: str) -> str | None:
         """The full name of the mask of a tensor; None if all of its positions are real."""
@@ -151,7 +162,7 @@ class HiddensPipeline(nn.Module):
         if size is None:
             latent = [name for name, each in self._transforms().items() if each.latent_size is not None]
             raise HiddensError(f"{key} has no prior to draw from; name a latent variable there. Those of: {listed(latent)}.")
-        fixed = self._fixed_positions(self.enc_output_name)
+        fixed = self.num_positions
         if fixed is None and num_positions is None:
             raise HiddensError(f"{key} has as many positions as the encoder's output. Say how many to draw: num_positions.")
         if fixed is not None and num_positions not in (None, fixed):
@@ -159,21 +170,18 @@ class HiddensPipeline(nn.Module):
         return fixed or num_positions or 0, size
 
     def check(self, available: Iterable[str]) -> None:
-        """Hold what the model gives against what the pipeline was told that there would be.
+        """Hold what the model gives against what the pipeline reads.
 
         Args:
-            available: Names that the model gives; ``hiddens_mask`` need not be among them.
+            available: Names that the model gives.
 
         Raises:
             HiddensError: One is missing.
         """
-        given = set(available) | {HIDDENS + MASK}
-        missing = [name for name in self.names.given if name not in given]
+        missing = sorted(self._needed.difference(available))
         if missing:
-            close = did_you_mean(missing[0], given)
-            raise HiddensError(
-                f"The hiddens need {listed(missing)}, which the model does not give.{close} It gives: {listed(sorted(given))}."
-            )
+            gives = f"It gives: {listed(sorted(available))}."
+            raise HiddensError(f"The hiddens need {listed(missing)}, which the model does not give. {gives}")
 
     def extra_repr(self) -> str:
         return f"enc_output_name={self.enc_output_name}, tokens_loss_weight={self.tokens_loss_weight:g}"
@@ -183,13 +191,6 @@ class HiddensPipeline(nn.Module):
 
     def _losses(self) -> dict[str, BaseHiddenLoss]:
         return dict(self.losses.items())  # pyright: ignore[reportReturnType]
-
-    def _fixed_positions(self, full_name: str | None) -> int | None:
-        owner = None if full_name is None else self.names.owner(full_name)
-        if owner is None:
-            return None
-        own = self._transforms()[owner].num_positions
-        return own if own is not None else self._fixed_positions(self.names.positions(owner))
 
 
 def get_hiddens_module(cfg: Mapping[str, Any] | HiddensPipeline | None = None, available: Iterable[str] = ()) -> HiddensPipeline:
@@ -213,46 +214,3 @@ def get_hiddens_module(cfg: Mapping[str, Any] | HiddensPipeline | None = None, a
         raise ArgumentsError(f"hiddens.{unknown[0]} is no setting.{close} There are: {listed(_SETTINGS)}.")
     names = dict.fromkeys((*available, *(settings.get("available") or ())))
     return HiddensPipeline(**{**settings, "available": names})
-
-
-def _gather(sources: Mapping[str, Source], named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {own: source.of(named) for own, source in sources.items()}
-
-
-def _check_terms(losses: Mapping[str, BaseHiddenLoss]) -> None:
-    keys: dict[str, str] = {}
-    for name, loss in losses.items():
-        if "loss" not in loss.term_names:
-            raise HiddensError(
-                f"hiddens.loss.{name} ({type(loss).__name__}) makes no term 'loss'; "
-                f"its term_names are: {listed(loss.term_names)}."
-            )
-        for term in (*loss.term_names, "weight"):
-            if f"{name}_{term}" in keys:
-                other = keys[f"{name}_{term}"]
-                raise HiddensError(f"hiddens.loss.{name} and hiddens.loss.{other} both log {name}_{term}. Rename one of them.")
-            keys[f"{name}_{term}"] = name
-
-
-def _check_tokens_once(losses: Mapping[str, BaseHiddenLoss], tokens_loss_weight: float) -> None:
-    twice = [name for name, loss in losses.items() if loss.includes_tokens]
-    if twice and tokens_loss_weight != 0:
-        raise HiddensError(
-            f"hiddens.tokens_loss_weight={tokens_loss_weight:g} would count the reconstruction twice, because "
-            f"hiddens.loss.{twice[0]} ({type(losses[twice[0]]).__name__}) contains it. Set hiddens.tokens_loss_weight=0."
-        )
-
-
-def _check_returned(key: str, returned: Any, declared: Iterable[str], attribute: str) -> None:
-    if not isinstance(returned, Mapping) or set(returned) != set(declared):
-        what = listed(returned) if isinstance(returned, Mapping) else f"a {type(returned).__name__}"
-        raise HiddensError(
-            f"{key} returned {what}; its {attribute} are: {listed(declared)}. It must return a dict of exactly these."
-        )
-
-
-def _check_scalar(name: str, loss: Tensor) -> None:
-    if loss.dim() != 0:
-        raise HiddensError(
-            f"hiddens.loss.{name} returned a loss of shape {tuple(loss.shape)}; it must be a scalar, averaged over the batch."
-        )

@@ -213,9 +213,13 @@ def test_naming_mistakes_are_found_when_the_pipeline_is_built(arguments, message
     assert message in str(caught.value)
 
 
+def test_what_is_available_and_nobody_reads_may_lack():
+    assert "enc_output" in HiddensPipeline(available=["text.hiddens"]).apply_hidden_transforms(given())
+
+
 def test_what_was_promised_and_is_not_given_is_told():
-    pipeline = HiddensPipeline(available=["text.hiddens"])
-    with pytest.raises(ValueError, match=r"need text\.hiddens, which the model does not give\. Did you mean 'hiddens'"):
-        pipeline.apply_hidden_transforms(given())
+    pipeline = HiddensPipeline({"q": Scale(inputs={"hiddens": "text.hiddens"})}, available=["text.hiddens"])
+    with pytest.raises(ValueError, match=r"need hiddens, text\.hiddens, which the model does not give\. It gives: nothing\."):
+        pipeline.apply_hidden_transforms({})
     with pytest.raises(ValueError, match="need hiddens, which the model does not give"):
         HiddensPipeline().apply_hidden_transforms({})

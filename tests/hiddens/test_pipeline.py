@@ -23,6 +23,12 @@ class Latent(Scale):
     latent_size = 5
 
 
+class Decoding(Length):
+    """Contains the reconstruction."""
+
+    includes_tokens = True
+
+
 WARMUP = {"schedule": "linear_warmup", "value": 1.0, "warmup_steps": 4}
 
 
@@ -186,7 +192,7 @@ def test_what_is_available_can_be_said_by_the_model_and_by_the_configuration():
     assert get_hiddens_module(reads, available=["rgb.hiddens"]).names.given == ("hiddens", "hiddens_mask", "rgb.hiddens")
     pipeline = get_hiddens_module({**reads, "available": ["rgb.hiddens"]})
     assert get_hiddens_module(pipeline, available=["rgb.hiddens", "text.hiddens"]) is pipeline
-    with pytest.raises(ValueError, match=r"need rgb\.hiddens, which the model does not give\. .*It gives: .*text\.hiddens"):
+    with pytest.raises(ValueError, match=r"need rgb\.hiddens, which the model does not give\. It gives: .*text\.hiddens"):
         get_hiddens_module(pipeline, available=["text.hiddens"])
 
 
@@ -217,10 +223,6 @@ class NoLoss(Length):
     term_names = ("mean",)
 
 
-class Inside(Length):
-    includes_tokens = True
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -228,9 +230,9 @@ class Inside(Length):
             {"loss": {"l": NoLoss()}}, "hiddens.loss.l (NoLoss) makes no term 'loss'; its term_names are: mean.", id="no-loss"
         ),
         pytest.param(
-            {"loss": {"l": Inside()}},
+            {"loss": {"l": Decoding()}},
             "hiddens.tokens_loss_weight=1 would count the reconstruction twice, because hiddens.loss.l "
-            "(Inside) contains it. Set hiddens.tokens_loss_weight=0.",
+            "(Decoding) contains it. Set hiddens.tokens_loss_weight=0.",
             id="tokens-twice",
         ),
         pytest.param(
@@ -246,7 +248,44 @@ def test_mistakes_are_found_when_the_pipeline_is_built(arguments, message):
 
 
 def test_a_loss_with_the_tokens_inside_stands_alone():
-    assert HiddensPipeline({"q": Scale()}, {"l": Inside()}, tokens_loss_weight=0).tokens_loss_weight == 0
+    assert HiddensPipeline({"q": Scale()}, {"l": Decoding()}, tokens_loss_weight=0).tokens_loss_weight == 0
+
+
+def test_a_loss_with_the_tokens_inside_decodes_what_the_decoder_reads():
+    def build(enc_output, reads):
+        parts = {"a": Latent(), "b": Latent()}, {"l": Decoding(inputs={"z": reads})}
+        return HiddensPipeline(*parts, enc_output_name=enc_output, tokens_loss_weight=0)
+
+    assert build("a.z", "a.z").enc_output_name == "a.z"
+    for enc_output in ("b.z", "hiddens"):
+        with pytest.raises(HiddensError) as caught:
+            build(enc_output, "a.z")
+        assert str(caught.value) == (
+            "hiddens.loss.l (Decoding) decodes draws of what a.z describes, but the decoder reads "
+            f"hiddens.enc_output_name={enc_output}. Both must be of one transformation: change enc_output_name, or z in "
+            "hiddens.loss.l.inputs."
+        )
+
+
+def test_a_latent_variable_that_the_decoder_does_not_read_is_told(caplog):
+    HiddensPipeline({"q": Latent()}, enc_output_name="z")
+    HiddensPipeline({"q": Latent(), "p": Scale(inputs={"hiddens": "q.z"})}, enc_output_name="p.z")
+    assert caplog.messages == []
+    HiddensPipeline({"q": Latent()})
+    assert caplog.messages == [
+        "hiddens.enc_output_name=hiddens: the decoder does not read q.z. If it should: hiddens.enc_output_name=q.z"
+    ]
+
+
+def test_a_part_gathers_its_inputs_from_all_outputs():
+    loss = Length(inputs={"z": "b.z"})
+    pipeline = HiddensPipeline({"a": Scale(), "b": Scale(2.0)}, {"l": loss}, enc_output_name="a.z")
+    outputs = pipeline.apply_hidden_transforms(given())
+    assert loss.gather(outputs)["z"] is outputs["b.z"]
+    assert loss.gather(outputs)["z_mask"] is outputs["hiddens_mask"]
+    alone = Length().gather({"z": outputs["b.z"]})
+    assert alone["z"] is outputs["b.z"]
+    assert alone["z_mask"].tolist() == [[True] * 3] * 2
 
 
 def test_two_losses_never_log_under_one_name():
@@ -276,11 +315,13 @@ def returning(base, value):
             id="output",
         ),
         pytest.param(
-            ({"q": returning(Scale, torch.ones(2))}, {}), "hiddens.transform.q returned a Tensor; its output_names", id="tensor"
+            ({"q": returning(Scale, torch.ones(2))}, {}),
+            "hiddens.transform.q returned a Tensor. It must return a dict",
+            id="tensor",
         ),
         pytest.param(
             ({"q": Scale()}, {"l": returning(Length, {"loss": torch.tensor(0.0)})}),
-            "hiddens.loss.l returned loss; its term_names are: loss, mean.",
+            "hiddens.loss.l returned loss. It must return a dict of exactly its term_names: loss, mean.",
             id="term",
         ),
         pytest.param(
