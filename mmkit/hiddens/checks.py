@@ -60,9 +60,8 @@ def check_returned(key: str, returned: Any, declared: Iterable[str], attribute: 
     """A part returns what it says that it does."""
     if not isinstance(returned, Mapping) or set(returned) != set(declared):
         what = listed(returned) if isinstance(returned, Mapping) else f"a {type(returned).__name__}"
-        raise HiddensError(
-            f"{key} returned {what}; its {attribute} are: {listed(declared)}. It must return a dict of exactly these."
-        )
+        wanted = f"It must return a dict of exactly its {attribute}: {listed(declared)}."
+        raise HiddensError(f"{key} returned {what}. {wanted}")
 
 
 def check_scalar(key: str, loss: Tensor) -> None:

@@ -316,7 +316,7 @@ def returning(base, value):
         ),
         pytest.param(
             ({"q": returning(Scale, torch.ones(2))}, {}),
-            "hiddens.transform.q returned a Tensor. It must return a dict",
+            "q returned a Tensor. It must return a dict",
             id="tensor",
         ),
         pytest.param(
