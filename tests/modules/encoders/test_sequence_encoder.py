@@ -126,6 +126,37 @@ def test_output_mask_says_which_positions_are_real() -> None:
     assert torch.equal(perceiver.output_mask({**inputs, "text_attention_mask": mask}), torch.ones(2, 2, dtype=torch.bool))
 
 
+@pytest.mark.parametrize("arch", ["transformer", "perceiver"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_pooling_gives_one_vector_of_real_positions(arch: str, pooling: str) -> None:
+    mask, text = torch.tensor([[1, 1, 0], [1, 1, 1]]), ids(2, 3)
+    inputs = {"text": text, "text_attention_mask": mask}
+    pooled, x_BSH = made(arch=arch, pooling=pooling)(inputs)[0], made(arch=arch)(inputs)[0]
+    for vector, x_SH, real in zip(pooled, x_BSH, made(arch=arch).output_mask(inputs), strict=True):
+        rows = x_SH[real]
+        torch.testing.assert_close(vector, {"mean": rows.mean(0), "cls": rows[0], "last": rows[-1]}[pooling])
+    assert torch.equal(made(arch=arch, pooling=pooling).output_mask(inputs), torch.ones(2, 1, dtype=torch.bool))
+
+
+def test_the_number_of_output_positions_is_known_where_no_input_changes_it() -> None:
+    kinds = [made(), made(arch="perceiver", hidden_steps=5), made(arch="perceiver", pooling="mean"), made(pooling="last")]
+    assert [encoder.num_positions for encoder in kinds] == [None, 5, 1, 1]
+
+
+@pytest.mark.parametrize("arch", ["transformer", "perceiver"])
+def test_initializer_range_is_the_deviation_of_everything_that_is_drawn(arch: str) -> None:
+    torch.manual_seed(0)
+    size = {"vocab_size": 300, "hidden_size": 64, "num_layers": 2, "hidden_steps": 50}
+    encoder = SequenceEncoder(**size, arch=arch, initializer_range=0.125)
+    num_branches = {"transformer": 4, "perceiver": 8}[arch]
+    for name, parameter in encoder.named_parameters():
+        if parameter.ndim == 2:
+            factor = (
+                num_branches**-0.5 if "output" in name else 0.88 if "latents" in name else 1
+            )  # latents: cut at two deviations
+            assert parameter.std().item() == pytest.approx(0.125 * factor, rel=0.05), name
+
+
 def test_pad_id_stands_in_for_a_mask_that_is_absent() -> None:
     encoder, text, mask = made(pad_id=0), torch.tensor([[1, 2, 0, 0], [3, 4, 5, 6]]), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
     assert torch.equal(encode(encoder, text), encode(encoder, text, mask))
@@ -217,6 +248,7 @@ def test_input_spec_is_an_example() -> None:
         ({"input_size": 4}, "either vocab_size=11.*input_size=4"),
         ({"hidden_size": 9}, "num_heads=2 must divide the width 9"),
         ({"norm_position": "both"}, "Unknown norm_position 'both'"),
+        ({"pooling": "eos"}, "Unknown pooling 'eos'. Allowed: cls, mean, last, none"),
     ],
 )
 def test_what_cannot_work_is_refused(options: dict, message: str) -> None:

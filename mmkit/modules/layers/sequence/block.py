@@ -1,9 +1,7 @@
 """One transformer block: self-attention, cross-attention, feed-forward, each a residual branch with a norm."""
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mmkit.conf.store import external_store
@@ -12,7 +10,6 @@ from mmkit.modules.layers.sequence.cache import LayerCache
 from mmkit.modules.layers.sequence.context import AttentionContext
 from mmkit.modules.layers.sequence.feed_forward import FeedForward
 from mmkit.modules.layers.sequence.norms import check_norm_position, make_norm
-from mmkit.modules.layers.transformer_block import init_transformer_weights
 
 
 # Shapes: B batch, T positions, C those and the ones in the cache, S positions of the memory, D width, M width of the memory.
@@ -134,21 +131,3 @@ class SequenceBlock(nn.Module):
             own = None if cache is None else cache.cross_attention
             x_BTD = self.cross_attention(x_BTD, None, memory_BSM, memory_mask_BS, own)
         return self.feed_forward(x_BTD)
-
-
-@torch.no_grad()
-def init_sequence_weights(model: nn.Module) -> None:
-    """Initialise a stack of blocks, in place.
-
-    Linear maps and embeddings are drawn from N(0, 0.02²), biases are zero, as in GPT-2 and BART. Where norms come first, the
-    last map of every branch is divided by the square root of the number of branches, so that their sum keeps its size at any
-    depth (GPT-2, §2.3).
-
-    Args:
-        model: A stack; every :class:`Residual` in it counts as one branch.
-    """
-    model.apply(init_transformer_weights)
-    branches = [module for module in model.modules() if isinstance(module, Residual)]
-    for branch in branches:
-        if branch.norm_first:
-            branch.layer.output.weight.div_(math.sqrt(len(branches)))  # pyright: ignore

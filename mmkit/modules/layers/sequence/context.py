@@ -19,7 +19,7 @@ class AttentionContext:
         mask: As ``scaled_dot_product_attention`` takes it, (B or 1, H or 1, T or 1, S): booleans, True where a key is seen, or a
             bias; None where every key is seen, or every earlier one.
         is_causal: Whether ``scaled_dot_product_attention`` shall hide the future itself, on its fastest path.
-        rotation: Cosine and sine (T, K/2) for queries and new keys; None without rotary positions.
+        rotation: Cosine and sine (T, K) for queries and new keys; None without rotary positions.
     """
 
     mask: Tensor | None = None
@@ -62,7 +62,7 @@ def attention_context(
         visible = visible_keys(mask_BS, num_new, num_past, causal, x.device)
         return AttentionContext(bias_HTS[None] if visible is None else bias_HTS.masked_fill(~visible, float("-inf")))
     if mask_BS is None and causal and num_past == 0:
-        return AttentionContext(None, num_new > 1, angles)
+        return AttentionContext(None, True, angles)
     return AttentionContext(visible_keys(mask_BS, num_new, num_past, causal, x.device), False, angles)
 
 

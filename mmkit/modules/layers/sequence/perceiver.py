@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.conf.store import external_store
-from mmkit.modules.layers.sequence.block import SequenceBlock, init_sequence_weights
+from mmkit.modules.layers.sequence.block import SequenceBlock
+from mmkit.modules.layers.sequence.initialization import INITIALIZER_RANGE, init_sequence_weights
 from mmkit.modules.layers.sequence.norms import final_norm, make_norm
 from mmkit.modules.layers.sequence.recompute import run_block
 
@@ -36,6 +37,7 @@ class Perceiver(nn.Module):
         dropout: Probability of dropping a unit of what a branch adds.
         attention_dropout: Probability of dropping an attention weight.
         gradient_checkpointing: Compute activations again in the backward pass instead of keeping them.
+        initializer_range: Standard deviation of the initial weights and hidden positions.
 
     Raises:
         ValueError: A number of steps or layers below 1, or what :class:`SequenceBlock` refuses.
@@ -56,6 +58,7 @@ class Perceiver(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         gradient_checkpointing: bool = False,
+        initializer_range: float = INITIALIZER_RANGE,
     ) -> None:
         super().__init__()
         if min(hidden_steps, num_layers) < 1 or num_self_attention_per_cross_attention < 0:
@@ -74,12 +77,11 @@ class Perceiver(nn.Module):
         reader = {"self_attention": False, "cross_attention": True, "memory_dim": memory_dim or dim}
         layer = [reader] + [{}] * num_self_attention_per_cross_attention
         self.gradient_checkpointing = gradient_checkpointing
-        # truncated, as the paper draws them (§3.2)
-        self.latents = nn.Parameter(nn.init.trunc_normal_(torch.empty(hidden_steps, dim), std=0.02, a=-0.04, b=0.04))
+        self.latents = nn.Parameter(_latents(hidden_steps, dim, initializer_range))
         self.memory_norm = make_norm(normalization, memory_dim or dim)
         self.blocks = nn.ModuleList(SequenceBlock(dim, num_heads, **kind, **options) for kind in layer * num_layers)
         self.norm = final_norm(normalization, norm_position, dim)
-        init_sequence_weights(self)
+        init_sequence_weights(self, initializer_range)
 
     def no_weight_decay(self) -> set[str]:
         """The latents are not decayed: they stand for positions."""
@@ -97,3 +99,8 @@ class Perceiver(nn.Module):
         for block in self.blocks:
             x_BSD = run_block(block, self.gradient_checkpointing, x_BSD, None, memory_BLM, memory_mask_BL)
         return self.norm(x_BSD)
+
+
+def _latents(hidden_steps: int, dim: int, std: float) -> Tensor:
+    """Drawn from a normal distribution that is cut at two deviations, as the paper's."""
+    return nn.init.trunc_normal_(torch.empty(hidden_steps, dim), std=std, a=-2 * std, b=2 * std)

@@ -78,9 +78,11 @@ class LearnedPositions(nn.Module):
 
 
 def rotation(num_new: int, num_past: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine (T, K/2) of the angles ``position · base^(-2i/K)`` (https://arxiv.org/abs/2104.09864, eq. 15).
+    """What :func:`rotate` multiplies with: cosine and signed sine (T, K) of the angles of every position.
 
-    Positions are columns: what attention sees of them are differences, which padding in front does not change.
+    The angles are ``position · base^(-2i/K)`` (https://arxiv.org/abs/2104.09864, eq. 15) for the pair ``(x[i], x[i + K/2])``, the
+    pairing of GPT-NeoX and LLaMA. Positions are columns: what attention sees of them are differences, which padding in front
+    does not change.
 
     Args:
         num_new: ``T``.
@@ -90,15 +92,16 @@ def rotation(num_new: int, num_past: int, head_dim: int, like: Tensor) -> tuple[
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
     position_T = torch.arange(num_past, num_past + num_new, device=like.device, dtype=dtype)
-    exponent_K = torch.arange(0, head_dim, 2, device=like.device, dtype=dtype) / head_dim
-    angle_TK = position_T[:, None] * ROTARY_BASE**-exponent_K
-    return angle_TK.cos(), angle_TK.sin()
+    exponent = torch.arange(0, head_dim, 2, device=like.device, dtype=dtype) / head_dim
+    angle = position_T[:, None] * ROTARY_BASE**-exponent
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-    """Rotate every pair ``(x[i], x[i + K/2])`` of a head's query or key by its angle (the pairing of GPT-NeoX and LLaMA)."""
+    """Rotate every pair ``(x[i], x[i + K/2])`` of a head's query or key by its angle: ``x · cos + swapped(x) · sin``."""
     first, second = x_BHTK.chunk(2, dim=-1)
-    return torch.cat([first * cos_TK - second * sin_TK, second * cos_TK + first * sin_TK], dim=-1).to(x_BHTK.dtype)
+    return torch.addcmul(x_BHTK * cos_TK, torch.cat([second, first], dim=-1), sin_TK).to(x_BHTK.dtype)
 
 
 def alibi_slopes(num_heads: int, device: torch.device | None = None) -> Tensor:
@@ -119,8 +122,9 @@ def alibi_slopes(num_heads: int, device: torch.device | None = None) -> Tensor:
 def alibi_bias(num_heads: int, num_new: int, num_past: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """What ALiBi adds to attention scores: ``-slope · |distance|``, (H, T, S) for the last T of S columns.
 
-    For the past this is the paper's. Without causality the future is treated alike, as in https://arxiv.org/abs/2310.19923,
-    so that alone it cannot tell a sequence from its mirror image; the tokens that begin and end a text can.
+    For the past this is the paper's. Without causality the future is treated alike, the first of its authors' proposals for
+    encoders and that of https://arxiv.org/abs/2310.19923. Alone it cannot tell a sequence from its mirror image; the tokens that
+    begin and end a text can.
     """
     query_T1 = torch.arange(num_past, num_past + num_new, device=device).unsqueeze(1)
     distance_TS = (query_T1 - torch.arange(num_past + num_new, device=device)).abs()

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmkit.modules.layers.sequence.block import SequenceBlock, init_sequence_weights
+from mmkit.modules.layers.sequence.block import SequenceBlock
 from mmkit.modules.layers.sequence.norms import final_norm
 from mmkit.modules.layers.sequence.recompute import run_block
 
@@ -13,7 +13,7 @@ from mmkit.modules.layers.sequence.recompute import run_block
 
 
 class BlockStack(nn.Module):
-    """Blocks of self-attention one after the other, and the last norm.
+    """Blocks of self-attention one after the other, and the last norm; with torch's initial weights.
 
     Args:
         dim: Width D.
@@ -40,7 +40,6 @@ class BlockStack(nn.Module):
         self.gradient_checkpointing = gradient_checkpointing
         self.blocks = nn.ModuleList(SequenceBlock(dim, num_heads, **options) for _ in range(num_layers))
         self.norm = final_norm(normalization, norm_position, dim)
-        init_sequence_weights(self)
 
     def forward(self, x_BLD: Tensor, mask_BL: Tensor | None = None) -> Tensor:
         """Transform positions: (B, L, D) to (B, L, D).
