@@ -89,7 +89,7 @@ class SMIMLoss(BaseHiddenLoss):
         """Loss (N,) of pairs from prior and decoder."""
         z_NSZ = torch.randn_like(inputs["z_mean"])
         pairs = function_of_model(batch_data, "generate_pairs", "s_mim")(z_NSZ)
-        posterior = {name: pairs[self.inputs.get(name, name)] for name in ("z_mean", "z_logvar")}
+        posterior = self.gather(pairs)
         if posterior["z_mean"].shape != z_NSZ.shape:
             raise ValueError(
                 f"The posterior of generated examples has shape {tuple(posterior['z_mean'].shape)}, latents drawn from the prior "
