@@ -16,6 +16,7 @@ from mmkit.modules.metrics.token_prediction import TokenSums, token_ratios, toke
 from mmkit.rng import derived_key, preserved, seed_all
 from mmkit.tasks.compiling import compiled_inside, never_compiled
 from mmkit.tasks.encoder_decoder_targets import begins_texts, target_of
+from mmkit.tasks.gaussian_latents import GaussianLatents
 from mmkit.tasks.latent_sequences import LatentSequences
 
 
@@ -122,6 +123,7 @@ class EncoderDecoderPretraining(LatentSequences):
         self.label_smoothing = label_smoothing
         self.num_reconstructions = num_reconstructions
         self.reconstruction = SequenceReconstruction(label_smoothing)
+        self.gaussians = GaussianLatents(model.hiddens, model.num_positions)
         self._num_decoded = 0
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -186,6 +188,7 @@ class EncoderDecoderPretraining(LatentSequences):
         size = len(prediction.labels)
         terms = {name: value for name, value in losses.terms.items() if name != "hiddens_loss"}
         self.log_evaluation(terms, weight=size)
+        self.gaussians.update(prediction.hiddens)
         decoded_NG = self._decoded(prediction)
         hidden = losses.terms.get("hiddens_loss", 0.0)
         self.reconstruction.update(prediction.logits, prediction.labels, hiddens_loss=hidden, decoded_NG=decoded_NG)
@@ -206,6 +209,7 @@ class EncoderDecoderPretraining(LatentSequences):
     def _start_evaluation(self, stage: str) -> None:
         self.model.hiddens.global_step = self.global_step
         self.reconstruction.reset()
+        self.gaussians.reset()
         self._num_decoded = 0
         super()._start_evaluation(stage)
 
@@ -214,8 +218,8 @@ class EncoderDecoderPretraining(LatentSequences):
         if self.trainer.sanity_checking or not self.reconstruction.update_called:
             return
         ratios = self.reconstruction.compute()
-        if ratios:
-            self.log_dict({f"{stage}/{name}": value for name, value in self._epoch_losses(ratios).items()})
+        values = (self._epoch_losses(ratios) if ratios else {}) | self.gaussians.compute()
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     def _epoch_losses(self, ratios: dict[str, Tensor]) -> dict[str, Tensor]:
         """The losses of an epoch, of which the joint one is made as in a step."""

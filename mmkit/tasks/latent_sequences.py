@@ -164,8 +164,7 @@ class LatentSequences(TrainingTask):
             seed: Same seed, same draws, on every device. Default: drawn from torch's generator.
             num_positions: S, where no transform fixes it.
         """
-        fixed: Any = getattr(self.model, "num_positions", None)
-        shape = self.model.hiddens.prior_shape(fixed if num_positions is None else num_positions)
+        shape = self.model.hiddens.prior_shape(self.model.num_positions if num_positions is None else num_positions)
         return torch.randn(n, *shape, generator=torch.Generator().manual_seed(_drawn(seed)))
 
     def sample(self, n: int, seed: int | None = None, num_positions: int | None = None, **options: Any) -> list[str]:

@@ -134,6 +134,18 @@ def test_evaluation_logs_ratios_over_the_epoch_that_add_up():
     assert {"val/vae_kl", "val/mim_log_p_z", "val/exact_match"} <= metrics.keys()
 
 
+def test_evaluation_logs_what_became_of_the_gaussian():
+    task = task_of(VAE)
+    metrics, sums = validated(task, batches()), expected(task.eval(), batches())
+    with torch.no_grad():
+        latents = [task(batch).hiddens for batch in batches()]
+    means, logvars = (torch.cat([each[f"q.z_{name}"] for each in latents]).double().numpy() for name in ("mean", "logvar"))
+    assert metrics["val/q_kl_per_position"] == pytest.approx(sums["kl"], rel=1e-5)
+    assert metrics["val/q_kl"] == pytest.approx(2 * sums["kl"], rel=1e-5)  # two positions
+    assert metrics["val/q_active_units"] == (means.var(0, ddof=1) > 0.01).sum()
+    assert metrics["val/q_logvar_at_lower"] == pytest.approx((logvars < -5.9).mean())
+
+
 def test_evaluation_by_sums_counts_every_example_alike():
     task = task_of(VAE, tokens_loss_reduction="sum")
     metrics, sums = validated(task, batches()), expected(task.eval(), batches())
