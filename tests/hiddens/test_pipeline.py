@@ -311,7 +311,7 @@ def returning(base, value):
     [
         pytest.param(
             ({"q": returning(Scale, {"z": torch.ones(2, 3, 2)})}, {}),
-            "hiddens.transform.q returned z; its output_names are: z, size. It must return a dict of exactly these.",
+            "hiddens.transform.q returned z. It must return a dict of exactly its output_names: z, size.",
             id="output",
         ),
         pytest.param(
