@@ -44,7 +44,7 @@ def num_positions_of(hiddens: HiddensPipeline, encoders: Mapping[str, nn.Module]
         name = source
     modality = name.partition(".")[0]
     read = [encoders[modality]] if modality in encoders else encoders.values()
-    numbers = [getattr(encoder, "num_positions", None) for encoder in read]
+    numbers: list[Any] = [getattr(encoder, "num_positions", None) for encoder in read]
     return None if None in numbers else sum(numbers)
 
 

@@ -9,6 +9,26 @@ from torch import nn
 from mmkit.modules.decoders import TransformerDecoder
 
 
+class WithoutCache(nn.Module):
+    """A decoder that has no cache to return."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, past_key_values=None, use_cache=True, **inputs):
+        assert past_key_values is None
+        output = self.decoder(**inputs, use_cache=False)
+        output.past_key_values = None
+        return output
+
+
+@pytest.fixture
+def without_cache() -> type[nn.Module]:
+    """Wraps a decoder in one that has no cache to return."""
+    return WithoutCache
+
+
 @pytest.fixture
 def make_decoder() -> Callable[..., nn.Module]:
     """A decoder of random, large weights, in evaluation mode; the same for the same arguments."""

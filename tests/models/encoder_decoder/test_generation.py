@@ -42,17 +42,6 @@ def texts_of(ids_BT: Tensor) -> list[list[int]]:
     return rows
 
 
-class WithoutCache(nn.Module):
-    """A decoder that has no cache to return."""
-
-    def __init__(self, decoder: nn.Module) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, input_ids, attention_mask=None, encoder_hidden_states=None, encoder_attention_mask=None, **_):
-        return self.decoder(input_ids, attention_mask, encoder_hidden_states, encoder_attention_mask)
-
-
 @pytest.mark.parametrize("position_embedding", ["learned", "rotary", "alibi"])
 def test_greedy_takes_the_most_probable_token_of_the_whole_text_each_time(make_decoder, position_embedding):
     decoder, (memory_BSZ, mask_BS) = make_decoder(position_embedding=position_embedding), memories()
@@ -69,10 +58,10 @@ def test_greedy_takes_the_most_probable_token_of_the_whole_text_each_time(make_d
 
 
 @pytest.mark.parametrize("settings", [{}, {"method": "sample", "seed": 5}, {"method": "beam"}], ids=str)
-def test_a_decoder_without_a_cache_generates_the_same(make_decoder, settings):
+def test_a_decoder_without_a_cache_generates_the_same(make_decoder, without_cache, settings):
     decoder, (memory_BSZ, mask_BS) = make_decoder(), memories()
     ids_BT = generate(decoder, memory_BSZ, mask_BS, max_length=8, **IDS, **settings)
-    assert torch.equal(generate(WithoutCache(decoder), memory_BSZ, mask_BS, max_length=8, **IDS, **settings), ids_BT)
+    assert torch.equal(generate(without_cache(decoder), memory_BSZ, mask_BS, max_length=8, **IDS, **settings), ids_BT)
 
 
 def log_p_of(decoder: nn.Module, texts: list[list[int]], memory_SZ: Tensor, mask_S: Tensor) -> list[float]:
