@@ -41,7 +41,7 @@ class Blend:
     Args:
         sizes: Samples of every source, 1 or more.
         weights: Of every source, in any unit.
-        num_samples: Positions; default: the fewest with which every sample is drawn.
+        num_samples: Positions; default: enough that every sample is drawn.
         names: Of the sources, for errors.
 
     Raises:

@@ -18,7 +18,7 @@ from mmkit.datasets.text.opening import Format, open_documents
 from mmkit.datasets.text.parts import LONG_LINES, Part, WholeDocuments
 from mmkit.datasets.text.pieces import find_or_make_cuts
 from mmkit.datasets.text.prefixes import WeightedFiles, prefix_of_split, weighted_files
-from mmkit.datasets.text.splits import split_bounds, split_named
+from mmkit.datasets.text.splits import SPLITS, split_bounds, split_named
 from mmkit.datasets.text.token_limit import TokenLimit
 from mmkit.errors import RefusedError, UsageError
 
@@ -41,8 +41,8 @@ class TextMMap(Dataset[Example]):
         data_prefix: A path or pattern; ``[path1, path2]`` reads files one after the other; ``[w1, path1, w2, path2]`` blends
             them, so that any prefix of an epoch holds each within one example of its share; or
             ``{train: …, validation: …, test: …}`` of these.
-        split: ``"train"``, ``"validation"`` (or ``"val"``) or ``"test"``; of no effect without ``splits_string`` or splits in
-            ``data_prefix``.
+        split: ``"train"``, ``"validation"`` (or ``"val"``) or ``"test"``, of ``splits_string`` or ``data_prefix``. Leave it out where
+            neither has splits: everything is read.
         splits_string: Shares of train, validation and test, e.g. ``"800,100,100"``: every file is cut into contiguous splits.
         data_impl: ``"text_mmap"``, ``"csv_mmap"`` or ``"jsonl_mmap"``.
         field: The CSV column's name or number from 0, the JSON field's name; default: ``"text"``, or column 0 of a CSV file
@@ -54,8 +54,8 @@ class TextMMap(Dataset[Example]):
         seq_length: Most tokens of an example, special tokens included; needs ``tokenizer``. Default: no limit.
         tokenizer: Tells how long a text is: ``tokenizer.encode(texts, None)`` gives lists of ids.
         long_lines: ``"continue"`` makes further examples of what a longer document has beyond; ``"truncate"`` drops it.
-        num_samples: Examples of an epoch; documents are drawn again if there are fewer. Default: all documents, or, of a
-            blend, the fewest examples that hold all documents.
+        num_samples: Examples of an epoch; documents are drawn again if there are fewer. Default: all, once; of a blend,
+            enough that all are drawn.
         index_mapping_dir: Folder of the indexes; default: beside each file, or, where that cannot be written, in mmkit's data
             folder.
         modality: Key of the documents.
@@ -87,6 +87,8 @@ class TextMMap(Dataset[Example]):
         self._key = Modalities.get_modality(modality).name
         if isinstance(data_prefix, Mapping) and splits_string is not None:
             raise UsageError("data_prefix names the files of every split; leave splits_string out.")
+        if not isinstance(data_prefix, Mapping) and splits_string is None and self.split != SPLITS[0]:
+            raise UsageError(f"split={split!r} of files that are not split: set splits_string, or leave split out to read all.")
         form = Format(data_impl, field, header, delimiter, quote, invalid_bytes)
         limit = _limit(seq_length, tokenizer, long_lines)
         sources = weighted_files(prefix_of_split(data_prefix, self.split))

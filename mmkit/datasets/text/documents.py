@@ -202,11 +202,17 @@ def csv_dialect(delimiter: str, quote: str) -> dict[str, Any]:
 
 
 def csv_fields(record: str, dialect: dict[str, Any]) -> list[str]:
-    """The fields of one record, of any size."""
+    """The fields of one record, of any size.
+
+    Raises:
+        csv.Error: The record is malformed.
+    """
+    if "\r" in record:  # data here, where lines have been told apart, but the csv module takes it for a line end
+        unused = next(character for character in map(chr, range(0xE000, 0xF900)) if character not in record)
+        return [field.replace(unused, "\r") for field in csv_fields(record.replace("\r", unused), dialect)]
     limit = csv.field_size_limit()
-    if len(record) <= limit:
-        return next(csv.reader([record], **dialect))
-    csv.field_size_limit(len(record))  # there is no other way than the module's own setting
+    if len(record) > limit:
+        csv.field_size_limit(len(record))  # there is no other way than the module's own setting
     try:
         return next(csv.reader([record], **dialect))
     finally:

@@ -154,7 +154,8 @@ def _run(work: Range, command: list[str], environment: dict[str, str], progress:
                 progress(int(line))
         error = process.stderr.read()
     if process.returncode or not last:
-        raise RuntimeError(f"The process that scanned {work.path} failed with status {process.returncode}: {error.strip()}")
+        reason = (error.strip().splitlines() or ["it said nothing"])[-1]
+        raise RuntimeError(f"The process that scanned {work.path} failed with status {process.returncode}: {reason}")
     return Findings(**json.loads(last))
 
 

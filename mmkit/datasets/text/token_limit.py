@@ -15,7 +15,9 @@ from mmkit.errors import UsageError
 _MOST_GROWTH = 11
 _PREFIX = 2  # SentencePiece puts a space before a text
 _ENOUGH = 0.85  # of the limit; a piece that is so full is good
+_AIM = 0.96  # of the limit: texts differ from place to place
 _STEPS = 4  # tokenizations after which any piece that fits is good
+_SPACES = " \n\t"
 _NOT_OF_IDS = ("max_length", "padding", "truncation", "modality")  # settings without influence on `encode(texts, None)`
 _PROBES = (
     "The quick brown fox; jumps over 13 lazy dogs!  (A_b-c/d)\t'e' \"f\"",
@@ -98,38 +100,46 @@ class TokenLimit:
 
     def _end_of_piece(self, text: str, begin: int) -> int:
         """The end of a piece that starts at ``begin``: a search by interpolation, then by halving."""
+        room = self.max_tokens - self._num_added
         fits, fails = begin, len(text) + 1
-        end = begin + max(1, int((self.max_tokens - self._num_added) * self._characters_per_token))
+        end = begin + int(room * self._characters_per_token)
         for step in range(100):
-            end = _good_cut(text, fits, min(max(end, fits + 1), fails - 1))
+            end = _good_cut(text, begin, fits, min(max(end, fits + 1), fails - 1))
+            if end == fits:
+                return fits
             num = self.count(text[begin:end])
             self._characters_per_token = max((end - begin) / max(num - self._num_added, 1), 0.1)
-            if num <= self.max_tokens:
-                fits = end
-            else:
-                fails = end
-            if fits == len(text) or (fits > begin and ((fits == end and num >= _ENOUGH * self.max_tokens) or step >= _STEPS)):
+            fits, fails = (end, fails) if num <= self.max_tokens else (fits, end)
+            is_full = fits == end and num >= _ENOUGH * self.max_tokens
+            if fits == len(text) or is_full or (fits > begin and (step >= _STEPS or fails - fits <= 1)):
                 return fits
-            if fails - fits <= 1:
+            if fails - begin <= 1:
                 break
-            wanted = (self.max_tokens - self._num_added) * 0.96 * self._characters_per_token
-            end = begin + int(wanted) if step < _STEPS else (fits + fails) // 2
-        if fits == begin:
-            num = self.count(text[begin : begin + 1])
-            raise UsageError(f"seq_length={self.max_tokens} does not hold the character {text[begin]!r}, which has {num} tokens.")
-        return fits
+            end = begin + int(room * _AIM * self._characters_per_token) if step < _STEPS else (fits + fails) // 2
+        num = self.count(text[begin : begin + 1])
+        raise UsageError(f"seq_length={self.max_tokens} does not hold the character {text[begin]!r}, which has {num} tokens.")
 
 
-def _good_cut(text: str, least: int, end: int) -> int:
-    """A place at or before ``end`` where a cut does least harm: before a space not far away, else between characters."""
+def _good_cut(text: str, begin: int, least: int, end: int) -> int:
+    """A place up to ``end`` where a cut does little harm: before a space not far away, else not before an accent.
+
+    Args:
+        text: A text.
+        begin: Where the piece begins.
+        least: A place that is known to do; a better one is after it, or it is returned.
+        end: The last place.
+    """
     if end >= len(text):
         return end
-    near = max(least + 1, end - (end - least) // 4)
-    if (space := max(text.rfind(space, near, end + 1) for space in " \n\t")) >= near:
+    near = max(end - (end - begin) // 4, least + 1)
+    if (space := max(text.rfind(space, near, end + 1) for space in _SPACES)) >= near:
         return space
-    while end > least + 1 and (unicodedata.combining(text[end]) or text[end] in "\u200d\ufe0f" or text[end - 1] == "\u200d"):
-        end -= 1
-    return end
+    if begin < least and text[least] in _SPACES and least >= end - (end - begin) // 4:
+        return least
+    cut = end
+    while cut > least and (unicodedata.combining(text[cut]) or text[cut] in "\u200d\ufe0f" or text[cut - 1] == "\u200d"):
+        cut -= 1
+    return cut if cut > begin else end
 
 
 def _most_tokens(text: str) -> int:

@@ -60,7 +60,9 @@ def test_a_changed_file_is_indexed_anew(source, kept):
     assert open_or_build(source, LINES).starts.tolist() == expected
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-4], lambda data: data[:-1] + b"\xff", lambda data: b""], ids=["cut", "bits", "empty"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-4], lambda data: data[:-1] + b"\xff", lambda data: b""], ids=["cut", "bits", "empty"]
+)
 def test_a_damaged_index_is_built_anew(source, damage, caplog):
     path = open_or_build(source, LINES).container.path
     path.write_bytes(damage(path.read_bytes()))
@@ -145,7 +147,8 @@ def test_several_processes_may_start_at_once(source):
         "print(len(index), int(index.starts[199_999]), index.container.path.stat().st_ino)"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, str(source)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
+        subprocess.Popen([sys.executable, "-c", script, str(source)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
     ]
     answers = {process.communicate() for process in processes}
     assert {process.returncode for process in processes} == {0}

@@ -27,7 +27,9 @@ def starts_read_by_python(data: bytes):
     return starts
 
 
-pieces = st.sampled_from([b"a", b"\n", b"\r", b" ", b"\t", b"\x0b", b"\xc3\xa9", b"\xff", b"\r\n", b"long line", b'"', b",", b" " * 20])
+pieces = st.sampled_from(
+    [b"a", b"\n", b"\r", b" ", b"\t", b"\x0b", b"\xc3\xa9", b"\xff", b"\r\n", b"long line", b'"', b",", b" " * 20]
+)
 
 
 @given(st.lists(pieces).map(b"".join) | st.binary(), st.integers(1, 40))

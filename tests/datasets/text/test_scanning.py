@@ -15,7 +15,9 @@ CSV = Rules('"', ",")
 def lines(tmp_path):
     draw = random.Random(0)
     path = tmp_path / "lines.txt"
-    path.write_bytes(b"".join(b"x" * draw.randrange(50) + draw.choice([b"\n", b"\r\n", b"\n\n"]) for _ in range(3000)) + "é".encode())
+    path.write_bytes(
+        b"".join(b"x" * draw.randrange(50) + draw.choice([b"\n", b"\r\n", b"\n\n"]) for _ in range(3000)) + "é".encode()
+    )
     return path
 
 
