@@ -11,7 +11,9 @@ from rich.console import Console
 from mmkit.conf.projects import find_projects
 from mmkit.datasets.preparation import prepare
 from projects.emoji_clip.recipe import EmojiRecipe
+from tests.projects.apidocs import provide_apidocs
 from tests.projects.fashion_mnist import provide_fashion_mnist
+from tests.projects.moses import provide_moses
 
 
 SHIPPED = [project for project in find_projects(Path("/")) if project.package.startswith("projects.")]
@@ -20,6 +22,29 @@ TWO_BATCHES = ["trainer.max_epochs=1", *(f"trainer.limit_{stage}_batches=2" for 
 
 # What an experiment needs beside its name.
 NEEDS = {"emoji_search": ['task.evaluation_tasks.search.task.query="something to drink"']}
+
+MOLECULES = "task.evaluation_tasks.molecules.task"
+FEW_MOLECULES = [f"{MOLECULES}.num_samples=20", f"{MOLECULES}.num_reconstructions=8", f"{MOLECULES}.num_pairs=1"]
+SMALL_STACKS = [f"task.model.{part}.{name}" for part in ("encoder", "decoder") for name in ("hidden_size=32", "num_layers=1")]
+
+# What makes two batches of an experiment short, or lets a CPU run what is made for a GPU.
+SMALLER = {
+    "molmim": FEW_MOLECULES,
+    "molmim_gpu": [
+        *FEW_MOLECULES,
+        *SMALL_STACKS,
+        "task.model.hiddens.transform.q_z_given_x.hidden_size=32",
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "dataloader.train.batch_size=8",
+        "dataloader.train.num_workers=0",
+        "dataloader.train.persistent_workers=false",
+        "dataloader.train.pin_memory=false",
+        "dataloader.val.batch_size=8",
+        "dataloader.test.batch_size=8",
+    ],
+    "apidoc_vae": ["task.evaluation_tasks.texts.task.num_samples=20", "task.num_reconstructions=8"],
+}
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +55,8 @@ def environment(request):
         patch.setenv("MMKIT_DATA", str(folder))
         prepare(EmojiRecipe(), "pypi", console=Console(quiet=True))
         provide_fashion_mnist()
+        provide_moses()
+        provide_apidocs()
     return os.environ | {"MMKIT_DATA": str(folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -44,7 +71,7 @@ def mmkit_run(environment, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in NEEDS])
 def test_experiment_runs_two_batches(name, mmkit_run):
-    done = mmkit_run(f"experiment={name}", *TWO_BATCHES)
+    done = mmkit_run(f"experiment={name}", *TWO_BATCHES, *SMALLER.get(name, []))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "Run directory" in done.stdout
 
