@@ -48,7 +48,7 @@ class OnlyTokens(nn.Module):
         (lambda: {"encoder": text_encoder(), "decoder": OnlyTokens()}, r"OnlyTokens has no cross-attention"),
         (
             lambda: {"encoder": text_encoder(24)},
-            r"attends to vectors of size 16, but enc_output \(hiddens\) has the size 24\. Set decoder\.memory_size=24 .*or memory",
+            r"attends to vectors of size 16, but enc_output \(hiddens\) has the size 24\. Set decoder\.memory_size=24 .*or mem",
         ),
         (lambda: {"encoder": text_encoder(), "hiddens": LATENT}, r"of size 16, but enc_output \(q\.z\) has the size 6"),
         (
@@ -110,7 +110,7 @@ def test_positions_are_known_where_something_fixes_them():
     assert EncoderDecoder(decoder(), encoders=both, hiddens={"enc_output_name": "text.hiddens"}).num_positions == 5
     both["audio"] = text_encoder(modality="audio", arch="perceiver", hidden_steps=2)
     assert EncoderDecoder(decoder(), encoders=both).num_positions == 7
-    pool = {"transform": {"pool": {"cls_name": "mean_pool"}}, "enc_output_name": "pool.POOLED"}
+    pool = {"transform": {"pool": {"cls_name": "mean_pool"}}, "enc_output_name": "pool.pooled"}
     assert EncoderDecoder(decoder(), text_encoder(), hiddens=pool).num_positions == 1
 
 

@@ -132,6 +132,13 @@ def test_gradients_through_a_cache_equal_those_without():
         torch.testing.assert_close(weight.grad, expected[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [0.02, 0.2])
+def test_weights_begin_as_wide_as_asked(width):
+    model = TransformerDecoder(500, 64, num_layers=1, initializer_range=width)
+    for weight in (model.embedding.weight, model.positions.weight, model.blocks[0].self_attention.layer.qkv.weight):
+        assert float(weight.std()) == pytest.approx(width, rel=0.05)
+
+
 def test_gradient_checkpointing_changes_no_gradient():
     (ids_BT, memory_BSM, memory_mask_BS), gradients = inputs(), []
     for recomputes in (False, True):
