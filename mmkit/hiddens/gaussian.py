@@ -65,8 +65,13 @@ def sample(mean: Tensor, logvar: Tensor, generator: Generator | None = None) -> 
         generator: Where the noise comes from; torch's global generator if None.
     """
     mean, logvar = widened(mean), widened(logvar)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + torch.exp(0.5 * logvar) * noise
+    return mean + torch.exp(0.5 * logvar) * _noise_like(mean, generator)
+
+
+def _noise_like(x: Tensor, generator: Generator | None) -> Tensor:
+    if generator is None:  # torch.compile with shapes that vary takes no argument `generator`
+        return torch.randn_like(x)
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
 def smooth_bounds(x: Tensor, lower: float | None = None, upper: float | None = None) -> Tensor:
