@@ -164,7 +164,10 @@ class LatentSequences(TrainingTask):
             seed: Same seed, same draws, on every device. Default: drawn from torch's generator.
             num_positions: S, where no transform fixes it.
         """
-        shape = self.model.hiddens.prior_shape(self.model.num_positions if num_positions is None else num_positions)
+        fixed = self.model.num_positions
+        if fixed is not None and num_positions not in (None, fixed):
+            raise ValueError(f"num_positions={num_positions}: this model always has {fixed} latent positions. Leave it out.")
+        shape = self.model.hiddens.prior_shape(num_positions or fixed)
         return torch.randn(n, *shape, generator=torch.Generator().manual_seed(_drawn(seed)))
 
     def sample(self, n: int, seed: int | None = None, num_positions: int | None = None, **options: Any) -> list[str]:

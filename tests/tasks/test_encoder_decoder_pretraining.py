@@ -219,7 +219,7 @@ def test_label_smoothing_is_in_the_loss_and_not_in_perplexity():
 
 def test_exact_match_is_the_share_of_the_first_texts_that_come_out_again():
     task = task_of(num_reconstructions=5)
-    learn(task, TEXTS, steps=150)
+    learn(task, TEXTS)
     metrics = validated(task, batches())
     same = [text == again for text, again in zip(TEXTS, task.reconstruct(TEXTS), strict=True)]
     assert metrics["val/exact_match"] == pytest.approx(np.mean(same[:5]))
@@ -277,20 +277,18 @@ def test_settings_that_cannot_work_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("hiddens", [VAE, MIM, None], ids=["vae", "mim", "plain"])
+COMPILED = [VAE, *(pytest.param(hiddens, marks=pytest.mark.slow) for hiddens in (MIM, None))]
+
+
+@pytest.mark.parametrize("hiddens", COMPILED, ids=["vae", "mim", "plain"])
 def test_a_compiled_task_is_not_compiled_again_for_every_step(hiddens):
     if hiddens is VAE:
         schedule = {"schedule": "linear_warmup", "value": 1.0, "warmup_steps": 100}
         hiddens = {**VAE, "loss": {"vae": {"cls_name": "vae", "loss_weight": schedule}}}
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    counts = []
-    for epochs in (2, 4):
-        torch._dynamo.reset()
-        torch._dynamo.utils.counters.clear()
-        fit(torch.compile(task_of(hiddens), backend="eager"), batches([3, 3]), max_epochs=epochs)
-        counts.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert 0 < counts[0] == counts[1]
+    fit(torch.compile(task_of(hiddens), backend="eager"), batches([3, 3]), max_epochs=3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4  # training and evaluation, of one length and of any
 
 
 def test_latents_are_as_large_as_said():

@@ -14,9 +14,10 @@ from mmkit.tasks import EncoderDecoderPretraining
 
 
 SIZE, LATENT = 12, 4
-TEXTS = ["abc", "a", "cab", "bbbb", "", "ca"]
+TEXTS = ["abc", "a", "cab", "bbbb", "", "ba"]
 GAUSSIAN = {"q": {"cls_name": "cond_gaussian", "hidden_size": SIZE, "latent_size": LATENT}}
 VAE = {"enc_output_name": "z", "transform": GAUSSIAN, "loss": {"vae": {"cls_name": "vae"}}}
+FAITHFUL = {**VAE, "loss": {"vae": {"cls_name": "vae", "loss_weight": 0.001}}}
 MIM = {"enc_output_name": "z", "transform": GAUSSIAN, "loss": {"mim": {"cls_name": "a_mim"}}}
 
 
@@ -26,7 +27,14 @@ def tokenizer():
 
 def model_of(hiddens=None, arch="perceiver", dropout=0.0, **options):
     vocab = tokenizer().vocab_size
-    sizes = {"hidden_size": SIZE, "num_layers": 1, "num_attention_heads": 2, "max_positions": 16, "dropout": dropout}
+    sizes = {
+        "hidden_size": SIZE,
+        "num_layers": 1,
+        "num_attention_heads": 2,
+        "max_positions": 16,
+        "dropout": dropout,
+        "initializer_range": 0.25,
+    }
     encoder = SequenceEncoder(vocab, arch=arch, hidden_steps=2, **sizes)
     decoder = TransformerDecoder(vocab, memory_size=LATENT if hiddens and "transform" in hiddens else SIZE, **sizes)
     return EncoderDecoder(decoder, encoder, hiddens=hiddens, **options)
@@ -56,7 +64,7 @@ def loader_of(data):
     return DataLoader(list(data), batch_size=None, generator=torch.Generator())
 
 
-def learn(task, texts, steps, lr=0.02):
+def learn(task, texts, steps=120, lr=0.01):
     """Train on one batch, without a trainer."""
     batch, optimizer = tokenizer()(texts), torch.optim.AdamW(task.parameters(), lr=lr, weight_decay=0.0)
     torch.manual_seed(0)
