@@ -21,20 +21,3 @@ def test_a_step_is_followed_to_its_end(experiment, options):
     plan = make_plan(experiment({"task.encoders.text": encoder, "trainer.precision": "bf16-mixed"}))
     assert (plan.mismatches, plan.unknowns) == ([], [])
     assert next(row for row in plan.rows if row.key == "task.encoders.text").output == (8, 24)
-
-
-def test_activations_of_a_checkpointed_encoder_need_less_memory(experiment):
-    size = {
-        "vocab_size": 260,
-        "hidden_size": 24,
-        "num_layers": 6,
-        "num_attention_heads": 2,
-        "max_positions": 64,
-        "pooling": "mean",
-    }
-    encoder = target("mmkit.modules.encoders.SequenceEncoder", **size)
-    plain, less = (
-        make_plan(experiment({"task.encoders.text": {**encoder, "gradient_checkpointing": value}})).memory.activations
-        for value in (False, True)
-    )
-    assert less < plain

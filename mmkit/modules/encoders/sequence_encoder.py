@@ -21,6 +21,11 @@ from mmkit.modules.layers.sequence.stack import BlockStack
 ARCHITECTURES = ("transformer", "perceiver")
 
 
+@external_store(group="modules/encoders", name="sequence_base", hidden_size=768, num_layers=12, num_attention_heads=12)
+@external_store(group="modules/encoders", name="sequence_small", hidden_size=384, num_layers=6, num_attention_heads=6)
+@external_store(
+    group="modules/encoders", name="perceiver_small", arch="perceiver", hidden_size=384, num_layers=6, num_attention_heads=6
+)
 @external_store(group="modules/encoders")
 class SequenceEncoder(nn.Module):
     """Encode token ids, or a sequence of feature vectors, as one vector for every position, or as ``hidden_steps`` vectors.

@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from hydra_zen import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mmkit.conf import external_store
 from mmkit.modules.encoders import SequenceEncoder
 from mmkit.tasks.parameter_groups import weight_decay_groups
 
@@ -200,7 +202,18 @@ def test_checkpointing_changes_no_value_and_no_gradient() -> None:
         torch.testing.assert_close(one.grad, other.grad)
 
 
-@pytest.mark.parametrize(("arch", "position"), KINDS, ids=KIND_IDS)
+@pytest.mark.parametrize("arch", ["transformer", "perceiver"])
+def test_checkpointing_keeps_less_for_the_way_back(arch: str) -> None:
+    kept = {}
+    for checkpointing in (False, True):
+        encoder, sizes = made(arch=arch, gradient_checkpointing=checkpointing).train(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
+            encode(encoder, ids(2, 8))
+        kept[checkpointing] = sum(sizes)
+    assert kept[True] < kept[False] / 2
+
+
+@pytest.mark.parametrize(("arch", "position"), [("transformer", "alibi"), ("perceiver", "learned")])
 def test_a_compiled_encoder_gives_the_same(arch: str, position: str) -> None:
     encoder, text, mask = made(arch=arch, position_embedding=position), ids(2, 4), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
     compiled = torch.compile(encoder, backend="eager", fullgraph=True)
@@ -229,6 +242,21 @@ def test_positions_and_latents_are_not_decayed() -> None:
     matrices = {names[id(parameter)] for parameter in plain["params"] if parameter.ndim > 1}
     assert matrices == {"positions.weight", "layers.latents"}
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
+
+
+# BERT-base without its token types has 12 blocks of 7,087,872 parameters and positions and a norm.
+@pytest.mark.parametrize(
+    ("name", "num_parameters"),
+    [
+        ("sequence_base", 100 * 768 + 512 * 768 + 2 * 768 + 12 * (12 * 768**2 + 13 * 768)),
+        ("sequence_small", 100 * 384 + 512 * 384 + 2 * 384 + 6 * (12 * 384**2 + 13 * 384)),
+        ("perceiver_small", 100 * 384 + 520 * 384 + 4 * 384 + 12 * (12 * 384**2 + 13 * 384)),
+    ],
+)
+def test_presets_need_only_a_vocabulary(name: str, num_parameters: int) -> None:
+    with torch.device("meta"):
+        encoder = instantiate(external_store["modules/encoders", name], vocab_size=100)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == num_parameters
 
 
 def test_input_spec_is_an_example() -> None:

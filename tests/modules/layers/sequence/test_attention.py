@@ -200,6 +200,15 @@ def test_a_shared_context_is_that_of_the_layer_itself() -> None:
     assert torch.equal(attention(x, context=attention.context(x, mask)), attention(x, mask))
 
 
+@pytest.mark.parametrize("position", ["rotary", "alibi"])
+def test_compiled_for_any_length_it_gives_the_same(position: str | None) -> None:
+    attention = made(causal=True, position=position)
+    compiled = torch.compile(attention, backend="eager", fullgraph=True, dynamic=True)
+    for length in (5, 3, 1):
+        x = random(2, length, DIM)
+        torch.testing.assert_close(compiled(x), attention(x))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
