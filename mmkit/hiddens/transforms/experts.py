@@ -70,3 +70,9 @@ class ExpertHeads(nn.Module):
             )
         mean_BSZ, logvar_BSZ = self.heads[name](hiddens_BSH)
         return mean_BSZ, logvar_BSZ, mask_BS.bool()
+
+
+def without_some(mask_EBS: Tensor, probability: float) -> Tensor:
+    """Leave out each expert of an example with a probability, but never all of those that are there."""
+    draw_EB1 = torch.rand(*mask_EBS.shape[:2], 1, device=mask_EBS.device).masked_fill(~mask_EBS.any(-1, keepdim=True), -1)
+    return mask_EBS & ((draw_EB1 >= probability) | (draw_EB1 == draw_EB1.amax(0)))

@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from mmkit.conf import external_store
+from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import product_with_prior, sample
 from mmkit.hiddens.transform import BaseHiddenTransform
 from mmkit.hiddens.transforms.cond_gaussian import posterior_outputs
-from mmkit.hiddens.transforms.experts import ExpertHeads
+from mmkit.hiddens.transforms.experts import ExpertHeads, without_some
 
 
 @external_store(group="hiddens/transform", name="product_of_experts")
@@ -26,6 +27,8 @@ class ProductOfExperts(BaseHiddenTransform):
         num_positions: 1: of the mean over a modality's real positions. More: every modality has just as many positions.
         min_logvar: Smooth lower bound of every expert's log-variances; that of the product can be lower.
         max_logvar: Smooth upper bound of every expert's.
+        drop_modality: Probability that an example goes without one of its modalities in training, of which one always stays. Else
+            experts learn only together, and are wrong alone (the paper's sub-sampled training, §2.3, answers that).
         sample_in_eval: Whether ``z`` is drawn in eval mode, too, instead of being the mean.
         inputs: Own input name -> name in the pipeline.
     """
@@ -40,15 +43,22 @@ class ProductOfExperts(BaseHiddenTransform):
         num_positions: int = 1,
         min_logvar: float | None = -6.0,
         max_logvar: float | None = None,
+        drop_modality: float = 0.0,
         sample_in_eval: bool = False,
         inputs: dict[str, str] | None = None,
     ) -> None:
         super().__init__(inputs)
+        if not 0 <= drop_modality < 1:
+            raise HiddensError(f"drop_modality={drop_modality} is a probability: at least 0, and less than 1.")
+        self.drop_modality = drop_modality
         self.latent_size, self.num_positions, self.sample_in_eval = latent_size, num_positions, sample_in_eval
         self.experts = ExpertHeads(hidden_sizes, latent_size, num_positions, min_logvar, max_logvar)
         self.input_names = self.experts.input_names
 
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-        mean_BSZ, logvar_BSZ = product_with_prior(*self.experts(inputs))
+        mean_EBSZ, logvar_EBSZ, mask_EBS = self.experts(inputs)
+        if self.training and self.drop_modality:
+            mask_EBS = without_some(mask_EBS, self.drop_modality)
+        mean_BSZ, logvar_BSZ = product_with_prior(mean_EBSZ, logvar_EBSZ, mask_EBS)
         draws = self.training or self.sample_in_eval
         return posterior_outputs(sample(mean_BSZ, logvar_BSZ) if draws else mean_BSZ, mean_BSZ, logvar_BSZ, self.experts.dtype)

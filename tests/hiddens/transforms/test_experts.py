@@ -5,6 +5,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from mmkit.hiddens import HiddensError, HiddensPipeline
 from mmkit.hiddens.gaussian import kl_from_prior, log_density, prior_log_density
 from mmkit.hiddens.transforms import MixtureOfExperts, ProductOfExperts
+from mmkit.hiddens.transforms.experts import without_some
 
 
 SIZES = {"rgb": 6, "text": 8}
@@ -170,6 +171,32 @@ def test_experts_work_on_the_meta_device(joint):
     outputs = transform({name: torch.empty_like(tensor, device="meta") for name, tensor in inputs().items()})
     assert outputs["z"].shape == (4, 1, 4)
     assert outputs["z"].device.type == "meta"
+
+
+def test_modalities_are_left_out_as_often_as_asked_but_one_always_stays():
+    torch.manual_seed(0)
+    mask = torch.tensor([[1, 1], [1, 0], [0, 0]]).bool().repeat(1, 2000).unsqueeze(-1)  # of both, of the first only, …
+    kept = without_some(mask, 0.3)
+    assert not (kept & ~mask).any()
+    assert kept[:, ::2].any(0).all()
+    assert kept[0, 1::2].all()
+    # of two, one is left out unless both stay: both are drawn to go with 0.09, and then one stays
+    assert (~kept[:2, ::2]).double().sum(0).mean().item() == pytest.approx(1 - 0.7**2, abs=0.03)
+
+
+def test_a_product_leaves_modalities_out_in_training_only():
+    transform, named = ProductOfExperts(SIZES, 4, drop_modality=0.5).double(), inputs(there=((1, 1),) * 50)
+    whole = transform.eval()(named)["z_logvar"]
+    torch.manual_seed(0)
+    is_whole = (transform.train()(named)["z_logvar"] == whole).all(-1)
+    assert 5 < is_whole.sum() < 45
+    transform.drop_modality = 0.0
+    torch.testing.assert_close(transform(named)["z_logvar"], whole)
+
+
+def test_a_probability_of_one_is_refused():
+    with pytest.raises(HiddensError, match=r"drop_modality=1\.0 is a probability"):
+        ProductOfExperts(SIZES, 4, drop_modality=1.0)
 
 
 def test_a_sampled_kl_of_a_product_agrees_with_its_closed_form():
