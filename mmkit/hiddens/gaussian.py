@@ -97,7 +97,7 @@ def product_with_prior(mean_EBSZ: Tensor, logvar_EBSZ: Tensor, mask_EBS: Tensor)
     """The normalised product of the experts that ``mask_EBS`` keeps and of the prior N(0, 1), itself a Gaussian.
 
     Precisions add up, and means are weighted by them: 1/σ² = 1 + Σ 1/σ_e², μ = σ² Σ μ_e/σ_e² (Wu & Goodman 2018,
-    https://arxiv.org/abs/1802.05335, §2.2). Without any expert it is the prior.
+    https://arxiv.org/abs/1802.05335). Without any expert it is the prior.
 
     Returns:
         Means and log-variances, both (B, S, Z).

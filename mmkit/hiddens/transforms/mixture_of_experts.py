@@ -17,7 +17,7 @@ from mmkit.hiddens.transforms.experts import ExpertHeads
 class MixtureOfExperts(BaseHiddenTransform):
     """q(z|x_1..x_E) = mean over e of N(z; mean_e(x_e), exp(logvar_e(x_e))), over the modalities that an example has.
 
-    The MMVAE's posterior (Shi et al. 2019, https://arxiv.org/abs/1911.03393, §3). In training ``z`` comes from one expert, chosen
+    The MMVAE's posterior (Shi et al. 2019, https://arxiv.org/abs/1911.03393). In training ``z`` comes from one expert, chosen
     at random at every position; its density is that of the whole mixture. An example without any modality has the prior.
 
     Makes ``z``, ``z_mean`` (B, S, Z; of the mixture), ``z_log_prob`` (B, S) and ``z_kl_bound`` (B, S): a mixture has no KL in

@@ -17,7 +17,7 @@ from mmkit.hiddens.transforms.experts import ExpertHeads, without_some
 class ProductOfExperts(BaseHiddenTransform):
     """q(z|x_1..x_E) ∝ p(z) Π_e N(z; mean_e(x_e), exp(logvar_e(x_e))) over the modalities that an example has.
 
-    The MVAE's posterior (Wu & Goodman 2018, https://arxiv.org/abs/1802.05335, §2.2). The prior N(0, I) is an expert, too: an
+    The MVAE's posterior (Wu & Goodman 2018, https://arxiv.org/abs/1802.05335). The prior N(0, I) is an expert, too: an
     example without any modality has the prior as posterior. The product is a Gaussian, so all losses with closed forms work.
     Makes ``z``, ``z_mean``, ``z_logvar`` (B, S, Z) and ``z_log_prob`` (B, S), as ``cond_gaussian`` does.
 
@@ -28,7 +28,7 @@ class ProductOfExperts(BaseHiddenTransform):
         min_logvar: Smooth lower bound of every expert's log-variances; that of the product can be lower.
         max_logvar: Smooth upper bound of every expert's.
         drop_modality: Probability that an example goes without one of its modalities in training, of which one always stays. Else
-            experts learn only together, and are wrong alone (the paper's sub-sampled training, §2.3, answers that).
+            experts learn only together, and are wrong alone (what the paper's sub-sampled training is for).
         sample_in_eval: Whether ``z`` is drawn in eval mode, too, instead of being the mean.
         inputs: Own input name -> name in the pipeline.
     """
