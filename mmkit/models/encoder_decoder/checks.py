@@ -46,7 +46,8 @@ def check_cross_attention(decoder: nn.Module) -> None:
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{name} is an encoder-decoder of its own. Give a decoder alone, e.g. a causal_lm with cross-attention.")
     has_none = config is not None and not getattr(config, "add_cross_attention", False)
-    if has_none or "encoder_hidden_states" not in signature(inner_decoder(decoder).forward).parameters:
+    taken = signature(inner_decoder(decoder).forward).parameters.values()
+    if has_none or not any(x.name == "encoder_hidden_states" or x.kind is x.VAR_KEYWORD for x in taken):
         raise ValueError(
             f"{name} has no cross-attention, so it cannot read what the encoder found. Set add_cross_attention=true in its "
             "configuration (and is_decoder=true, where the model knows that), or take TransformerDecoder."

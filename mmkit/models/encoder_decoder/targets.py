@@ -6,7 +6,7 @@ from torch import Tensor
 from mmkit.constants import IGNORED_LABEL
 
 
-# Shapes: B rows, T target positions, V vocabulary.
+# Shapes: B rows, T target positions, N = B T, V vocabulary.
 
 
 def shift_right(labels_BT: Tensor, bos_id: int, pad_id: int) -> Tensor:
@@ -65,5 +65,5 @@ def real_inputs(ids_BT: Tensor, pad_id: int) -> Tensor:
 def sequence_log_likelihood(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
     """Log p(labels) (B,) in nats: the sum over the labels that are not ignored; at least in single precision."""
     logits_BTV = logits_BTV if logits_BTV.element_size() > 2 else logits_BTV.float()
-    losses_BT = F.cross_entropy(logits_BTV.transpose(1, 2), labels_BT, ignore_index=IGNORED_LABEL, reduction="none")
-    return -losses_BT.sum(dim=1)
+    losses_N = F.cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten(), ignore_index=IGNORED_LABEL, reduction="none")
+    return -losses_N.view_as(labels_BT).sum(dim=1)

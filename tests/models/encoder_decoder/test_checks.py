@@ -65,6 +65,28 @@ def test_what_does_not_fit_is_refused(arguments, message):
         EncoderDecoder(**({"decoder": decoder()} | arguments()))
 
 
+class Passing(nn.Module):
+    """A wrapper that hands on whatever it is given, as PEFT's do."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, *args, **kwargs):
+        return self.decoder(*args, **kwargs)
+
+
+def test_a_wrapped_decoder_is_taken_and_given_the_mask_that_it_may_need():
+    torch.manual_seed(0)
+    wrapped = EncoderDecoder(Passing(decoder()), text_encoder(), pad_id=0).eval()
+    ids = torch.tensor([[1, 3, 4], [1, 5, 0]])
+    memory = torch.randn(2, 2, 16)
+    expected = wrapped.decoder.decoder(ids, None, memory).logits
+    logits = wrapped.decode_logits(ids, memory)
+    torch.testing.assert_close(logits[0], expected[0])
+    torch.testing.assert_close(logits[1, :2], expected[1, :2])
+
+
 def test_an_encoder_decoder_is_no_decoder():
     transformers = pytest.importorskip("transformers")
     size = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
