@@ -41,8 +41,8 @@ class TextMMap(Dataset[Example]):
         data_prefix: A path or pattern; ``[path1, path2]`` reads files one after the other; ``[w1, path1, w2, path2]`` blends
             them, so that any prefix of an epoch holds each within one example of its share; or
             ``{train: …, validation: …, test: …}`` of these.
-        split: ``"train"``, ``"validation"`` (or ``"val"``) or ``"test"``, of ``splits_string`` or ``data_prefix``. Leave it out where
-            neither has splits: everything is read.
+        split: ``"train"``, ``"validation"`` (or ``"val"``) or ``"test"``, of ``splits_string`` or ``data_prefix``. Leave it out
+            where neither has splits: everything is read.
         splits_string: Shares of train, validation and test, e.g. ``"800,100,100"``: every file is cut into contiguous splits.
         data_impl: ``"text_mmap"``, ``"csv_mmap"`` or ``"jsonl_mmap"``.
         field: The CSV column's name or number from 0, the JSON field's name; default: ``"text"``, or column 0 of a CSV file
