@@ -74,9 +74,7 @@ class VAELoss(BaseHiddenLoss):
                 "Set estimator: closed_form, or free_bits_unit: example."
             )
         if self.min_kl_value is not None and self.min_kl_value < 0:
-            raise HiddensError(
-                f"min_kl_value={self.min_kl_value} must not be negative. Give null for no free bits."
-            )
+            raise HiddensError(f"min_kl_value={self.min_kl_value} must not be negative. Give null for no free bits.")
 
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         mask_BS = mask_of(inputs, self.estimator)
