@@ -100,8 +100,7 @@ def csv_starts(path: Path) -> list[int]:
                 position += len(line)
                 yield line.decode()
 
-        for _ in csv.reader(lines()):
-            starts.append(position)
+        starts.extend(position for _ in csv.reader(lines()))
     return starts
 
 

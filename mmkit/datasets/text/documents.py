@@ -132,7 +132,7 @@ class CsvField(Documents):
 
     def __init__(self, index: RecordIndex, invalid_bytes: str, column: int, first: int, delimiter: str, quote: str) -> None:
         self.column, self.first = column, first
-        self.dialect = csv_dialect(delimiter, quote)
+        self.dialect = {"delimiter": delimiter, "quotechar": quote, "strict": True}
         super().__init__(index, invalid_bytes)
 
     def __len__(self) -> int:
@@ -195,18 +195,14 @@ class JsonField(Documents):
         return value[self.key]
 
 
-def csv_dialect(delimiter: str, quote: str) -> dict[str, Any]:
-    """What :func:`csv.reader` needs to read records like :class:`~mmkit.datasets.text.records.Quotes` finds them."""
-    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
-    return {"delimiter": delimiter, "strict": True, **quoting}
-
-
 def csv_fields(record: str, dialect: dict[str, Any]) -> list[str]:
     """The fields of one record, of any size.
 
     Raises:
         csv.Error: The record is malformed.
     """
+    if not dialect["quotechar"] or dialect["quotechar"] not in record:
+        return record.split(dialect["delimiter"])  # a third of the time
     if "\r" in record:  # data here, where lines have been told apart, but the csv module takes it for a line end
         unused = next(character for character in map(chr, range(0xE000, 0xF900)) if character not in record)
         return [field.replace(unused, "\r") for field in csv_fields(record.replace("\r", unused), dialect)]
