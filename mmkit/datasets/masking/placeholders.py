@@ -45,9 +45,11 @@ def hide_spans(
     if budget_B is not None:
         hidden_BW1, begins_BW1 = _filled(hidden_BW1, begins_BW1, units, budget_B, generator)
     hidden_BL = hidden_BW1.gather(1, units.unit_BL)
-    first_BL = units.unit_BL != _before(units.unit_BL)
-    begins_BL = hidden_BL & ((first_BL & begins_BW1.gather(1, units.unit_BL)) | ~previous(hidden_BL))
-    return HiddenTokens(hidden_BL, begins_BL, _inserted(spans, units, (hidden_BL & ~begins_BL).sum(-1)))
+    # a unit that begins no span is sent to the spare column
+    place_BW1 = torch.where(begins_BW1, units.first_BW1, hidden_BL.shape[-1])
+    begins_BL = hidden_BL.new_zeros(len(hidden_BL), hidden_BL.shape[-1] + 1).scatter_(1, place_BW1, True)[:, :-1]
+    begins_BL = hidden_BL & (begins_BL | ~previous(hidden_BL))
+    return HiddenTokens(hidden_BL, begins_BL, _inserted(spans, units, hidden_BL.sum(-1) - begins_BL.sum(-1)))
 
 
 def _covered(spans: Spans, like_BW1: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,10 +70,6 @@ def _filled(
     met_BW = choose_words(units.size_BW, hidden_BW, free_BW, budget_B, generator)
     met_BW1 = torch.cat([met_BW, torch.zeros_like(hidden_BW1[:, -1:])], -1)
     return met_BW1, begins_BW1 & ~previous(met_BW1 & ~hidden_BW1)
-
-
-def _before(unit_BL: Tensor) -> Tensor:
-    return torch.cat([unit_BL.new_full((len(unit_BL), 1), -1), unit_BL], -1)[:, : unit_BL.shape[-1]]
 
 
 def _inserted(spans: Spans, units: Units, room_B: Tensor) -> Tensor:

@@ -30,17 +30,22 @@ def number_units(maskable_BL: Tensor, start_BL: Tensor | None = None) -> Units:
         maskable_BL: Which tokens belong to a unit, bool.
         start_BL: Which tokens begin a unit, bool; default: each is one. A unit ends where something else stands between.
     """
+    is_token = start_BL is None
     start_BL = maskable_BL if start_BL is None else maskable_BL & (start_BL | ~previous(maskable_BL))
     order_BL = start_BL.cumsum(-1)
-    num_B = start_BL.sum(-1)
-    most = int(num_B.max()) if num_B.numel() else 0
+    num_B1 = order_BL[:, -1:] if order_BL.shape[-1] else order_BL.new_zeros(len(order_BL), 1)
+    most = int(num_B1.max()) if len(num_B1) else 0
     unit_BL = torch.where(maskable_BL, order_BL - 1, most)
-    size_BW = unit_BL.new_zeros(len(unit_BL), most + 1).scatter_add_(1, unit_BL, torch.ones_like(unit_BL))[:, :most]
+    if is_token:
+        size_BW = (torch.arange(most, device=unit_BL.device) < num_B1).long()
+    else:
+        size_BW = unit_BL.new_zeros(len(unit_BL), most + 1).scatter_add_(1, unit_BL, torch.ones_like(unit_BL))[:, :most]
     position_L = torch.arange(maskable_BL.shape[-1], device=unit_BL.device)
-    end_B1 = ((position_L + 1) * maskable_BL).amax(-1, keepdim=True) if maskable_BL.shape[-1] else num_B.unsqueeze(-1)
-    first_BW1 = end_B1.expand(-1, most + 1).scatter(1, torch.where(start_BL, unit_BL, most), position_L.expand_as(unit_BL))
+    end_B1 = ((position_L + 1) * maskable_BL).amax(-1, keepdim=True) if maskable_BL.shape[-1] else num_B1
+    place_BL = unit_BL if is_token else torch.where(start_BL, unit_BL, most)
+    first_BW1 = end_B1.repeat(1, most + 1).scatter_(1, place_BL, position_L.expand_as(unit_BL))
     first_BW1[:, most:] = end_B1
-    return Units(unit_BL, num_B, size_BW, first_BW1)
+    return Units(unit_BL, num_B1.squeeze(-1), size_BW, first_BW1)
 
 
 def previous(flag_BL: Tensor) -> Tensor:
