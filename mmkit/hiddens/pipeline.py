@@ -38,6 +38,7 @@ class HiddensPipeline(nn.Module):
             ``cls_name`` also a ``KeyError``, for arguments also a ``TypeError``.
 
     Example:
+        >>> import torch
         >>> pipeline = HiddensPipeline()
         >>> pipeline.apply_hidden_transforms({"hiddens": torch.ones(2, 3, 4)})["enc_output"].shape
         torch.Size([2, 3, 4])
