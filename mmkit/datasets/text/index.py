@@ -1,10 +1,13 @@
 """The index of a text file: where its records start; made once, found again, never trusted when it is stale or damaged."""
 
+import glob
 import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _SHOWN_FROM = 1 << 28  # bytes of a file whose scan takes long enough for a progress bar
 _COPY_BYTES = 1 << 20
+_LEFT_AFTER = 24 * 3600  # seconds
 _TELLING_STARTS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
@@ -170,6 +174,7 @@ def _opened(path: Path, source: Path, rules: Rules) -> RecordIndex | None:
 
 
 def _build(source: Path, rules: Rules, target: Path, num_processes: int) -> None:
+    _clear_leftovers(target)
     stamp = stamp_of(source)
     dtype = np.dtype("<u4" if stamp.size < 1 << 32 else "<i8")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.parts") as folder, _progress(stamp.size) as bar:
@@ -184,6 +189,13 @@ def _build(source: Path, rules: Rules, target: Path, num_processes: int) -> None
         chunks = chain(_chunks(parts), [np.array([stamp.size], dtype).tobytes()])
         meta = {"stamp": asdict(stamp), "rules": asdict(rules), "findings": asdict(findings)}
         write_container(target, {"starts": (dtype, chunks)}, meta)
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Remove what killed processes left; not what is recent: where there are no locks, another node may be writing it."""
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.parts*"):
+        if time.time() - leftover.stat().st_mtime > _LEFT_AFTER:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _chunks(parts: list[Path]) -> Iterator[bytes]:

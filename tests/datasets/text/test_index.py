@@ -157,6 +157,16 @@ def test_several_processes_may_start_at_once(source):
     assert next(iter(answers))[0].split()[:2] == [b"200000", str(size - len("line 199999\n")).encode()]
 
 
+def test_what_killed_processes_left_is_removed_in_time(source):
+    name = index_places(source, None, "records", {"quote": "", "delimiter": ""})[0].name
+    old, recent = (source.parent / f".{name}.parts{i}" for i in range(2))
+    old.mkdir()
+    recent.mkdir()
+    os.utime(old, (0, 0))
+    open_or_build(source, LINES)
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
 def test_where_there_are_no_locks_everyone_builds(source, monkeypatch):
     monkeypatch.setattr("filelock.FileLock._acquire", lambda self: (_ for _ in ()).throw(NotImplementedError("no flock")))
     monkeypatch.setattr("filelock.UnixFileLock._acquire", lambda self: (_ for _ in ()).throw(NotImplementedError("no flock")))
