@@ -1,7 +1,7 @@
 """Text data beside the obvious way to write it: ``python benchmarks/text_data.py [NAME ...] [--megabytes 500]``, by default all.
 
 ``index`` finds where the records of a file start, ``reads`` reads documents in random order, the file being in memory. Every
-figure is of a process of its own, with one core; the sides take turns. Seconds are of CPU time, without imports; memory is the
+figure is of a process of its own, with one core; the sides take turns. ``denoising`` (see denoising.py) runs in one process. Seconds are of CPU time, without imports; memory is the
 most that the whole process held, Python and packages included. A ratio above 1 is in our favour.
 """
 
@@ -214,8 +214,15 @@ def reads(arguments: argparse.Namespace) -> None:
     compare(pairs, "1000 documents", 1e3, arguments.rounds, arguments.megabytes)
 
 
+def denoising(_: argparse.Namespace) -> None:
+    """Texts corrupted for a model to restore."""
+    from denoising import denoising as compare_denoisers
+
+    compare_denoisers()
+
+
 #: The benchmarks that can be asked for by name; each prints its table.
-BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {"index": index, "reads": reads}
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {"index": index, "reads": reads, "denoising": denoising}
 
 
 def main() -> None:
