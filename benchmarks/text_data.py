@@ -1,8 +1,9 @@
 """Text data beside the obvious way to write it: ``python benchmarks/text_data.py [NAME ...] [--megabytes 500]``, by default all.
 
 ``index`` finds where the records of a file start, ``reads`` reads documents in random order, the file being in memory. Every
-figure is of a process of its own, with one core; the sides take turns. ``denoising`` (see denoising.py) runs in one process. Seconds are of CPU time, without imports; memory is the
-most that the whole process held, Python and packages included. A ratio above 1 is in our favour.
+figure is of a process of its own, with one core; the sides take turns. Seconds are of CPU time, without imports; memory is the
+most that the whole process held, Python and packages included. A ratio above 1 is in our favour. ``denoising`` times denoisers
+in one process; see denoising.py.
 """
 
 import argparse
