@@ -1,8 +1,10 @@
 """Hidden transformations and losses are found under their names, whichever way they were registered."""
 
+import sys
+
 import pytest
 
-from mmkit.conf import external_store
+from mmkit.conf import external_store, index, projects
 from mmkit.conf.store import external_store as same_store
 from mmkit.hiddens import (
     BaseHiddenLoss,
@@ -123,3 +125,53 @@ def test_a_name_is_registered_once():
         register_hidden_transform("once", Scale)
     with pytest.raises(ValueError, match="once"):
         external_store(Scale, group="hiddens/transform", name="once")
+
+
+MINE = """
+from mmkit.conf import external_store, index, projects
+from mmkit.hiddens import register_hidden_transform
+from tests.hiddens.parts import Length, Scale
+
+
+class MyScale(Scale): ...
+
+
+register_hidden_transform("scale_of_mine", MyScale)
+
+
+@external_store(group="hiddens/loss", name="length_of_mine", loss_weight=3.0)
+class MyLength(Length): ...
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project that takes part and is not imported; removed afterwards."""
+    (tmp_path / "hidden_project" / "configs").mkdir(parents=True)
+    (tmp_path / "hidden_project" / "configs" / "__init__.py").write_text("import hidden_project.parts\n")
+    (tmp_path / "hidden_project" / "parts.py").write_text(MINE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(projects.PROJECTS_VARIABLE, "[]")
+    monkeypatch.setattr(projects, "_used", [])
+    monkeypatch.setattr(projects, "_imported_roots", [])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    index.forget()
+    index.add_package("hidden_project.configs", tmp_path)
+    yield
+    index.forget()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "hidden_project"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("project")
+def test_what_a_project_registers_is_found_before_it_is_imported():
+    found = get_registered_hiddens()
+    assert "scale_of_mine" in found["transform"]
+    assert "length_of_mine" in found["loss"]
+    assert "hidden_project" not in sys.modules
+    pipeline = HiddensPipeline({"q": {"cls_name": "scale_of_mine"}}, {"l": {"cls_name": "length_of_mine"}}, enc_output_name="z")
+    assert type(pipeline.transforms["q"]).__name__ == "MyScale"
+    assert pipeline.losses["l"].weight() == 3.0
+    assert get_registered_hiddens() == found
+    with pytest.raises(ValueError, match="The hidden transform 'scale_of_mine' is registered already, as hidden_project"):
+        register_hidden_transform("scale_of_mine", Scale)
