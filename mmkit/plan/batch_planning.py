@@ -170,7 +170,7 @@ def _models(task: TrainingTask) -> list[MultimodalEncoder]:
 
 def embedded_by(task: TrainingTask) -> list[str]:
     """Modalities that the task embeds."""
-    return [name for model in _models(task) for name in model.modalities]
+    return [*(name for model in _models(task) for name in model.modalities), *getattr(task, "embedded_modalities", ())]
 
 
 def read_by(task: TrainingTask) -> dict[str, str]:

@@ -126,6 +126,12 @@ class EncoderDecoderPretraining(LatentSequences):
         self.gaussians = GaussianLatents(model.hiddens, model.num_positions)
         self._num_decoded = 0
 
+    def modules_reading(self) -> dict[str, str]:
+        """Every modality that is read, with the key of the component that reads it; for ``mmkit plan``."""
+        names = self.model.modalities
+        encoders = {name: f"task.model.encoders.{name}" if len(names) > 1 else "task.model.encoder" for name in names}
+        return {self.model.target_modality: "task.model.decoder"} | encoders
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.model.hiddens.global_step = self.global_step  # schedules follow optimizer steps, which a resumed run goes on with
 

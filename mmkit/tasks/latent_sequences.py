@@ -52,6 +52,11 @@ class LatentSequences(TrainingTask):
     model: EncoderDecoder
     tokenizer: TextTokenizer | None
 
+    @property
+    def embedded_modalities(self) -> list[str]:
+        """Modalities of which ``encode(inputs, modality)`` gives latents."""
+        return self.model.modalities
+
     def encode(self, inputs: Texts | Mapping[str, Any], modality: str | None = None, batch_size: int = 64) -> Tensor:
         """Latents of texts or of a batch.
 
