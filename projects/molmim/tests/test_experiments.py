@@ -23,8 +23,8 @@ def test_molecules_come_back_and_samples_are_molecules(tmp_path):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found = {name: value for row in rows for name, value in row.items() if name.startswith("test/molecules/")}
     print(found)
-    assert found["test/molecules/reconstruction"] >= 0.4
-    assert found["test/molecules/validity"] >= 0.2
+    assert found["test/molecules/reconstruction"] >= 0.45
+    assert found["test/molecules/validity"] >= 0.25
     assert found["test/molecules/uniqueness"] >= 0.95
     assert found["test/molecules/novelty"] >= 0.95
     assert (run / "interpolation.png").is_file()
