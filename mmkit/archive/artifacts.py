@@ -8,7 +8,8 @@ A component says which of its arguments name files::
 Local files and folders given there go into the archive by themselves. A module that finds its files in another way calls
 ``register_artifact``. A module with arguments that only choose its first weights, which those of the archive replace, says
 what they are in an archive, so that nothing is downloaded or read in vain:
-``initial_weights_arguments = {"pretrained": False}``.
+``initial_weights_arguments = {"pretrained": False}``. A component that makes a file from others, such as a vocabulary from texts,
+has a static ``archived_arguments(arguments)``, which returns the arguments that name the file instead.
 """
 
 import hashlib

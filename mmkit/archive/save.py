@@ -79,7 +79,8 @@ def _archived_config(task: nn.Module, sources: Sources) -> tuple[dict[str, Any],
         logger.warning("The archive has null for the secret %s; give it again with override_config.", key)
     config = _with_held_artifacts(config, task, sources)
     config, registrations = _with_registered_artifacts(config, task, sources)
-    config = _with_named_artifacts(_with_weights_from_archive(config, task), task, sources)
+    config = _with_made_artifacts(_with_weights_from_archive(config, task))
+    config = _with_named_artifacts(config, task, sources)
     if found := problems(config, sources.artifacts):
         raise UsageError(f"The configuration cannot be archived: {'; '.join(found[:5])}.")
     for place in untrusted_places(config, ()):
@@ -157,6 +158,14 @@ def _with_weights_from_archive(config: dict[str, Any], task: nn.Module) -> dict[
     for _, node in _with_attribute(config, "initial_weights_arguments"):
         if _is_in_task(node, config, task):
             node.update(get_object(node["_target_"]).initial_weights_arguments)
+    return config
+
+
+def _with_made_artifacts(config: dict[str, Any]) -> dict[str, Any]:
+    """Let components that made their files themselves, such as a trained vocabulary, name these in place of the sources."""
+    config = replaced(config, {})
+    for _, node in _with_attribute(config, "archived_arguments"):
+        node.update(get_object(node["_target_"]).archived_arguments(node))
     return config
 
 

@@ -74,3 +74,4 @@ def text_tokenizer(
 
 # Archives of tasks take the file along; see mmkit.archive.artifacts.
 text_tokenizer.artifact_arguments = ("model",)  # pyright: ignore[reportFunctionMemberAccess]
+text_tokenizer.archived_arguments = SentencePieceTokenizer.archived_arguments  # pyright: ignore[reportFunctionMemberAccess]

@@ -1,6 +1,6 @@
 """Tokenizers of SentencePiece: a model file, or one trained from text on first use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,8 @@ class SentencePieceTokenizer(TextTokenizer):
         add_eos: bool = True,
     ) -> None:
         super().__init__(max_length, padding, truncation, modality, int(add_bos) + int(add_eos))
-        training = {"vocab_size": vocab_size, "model_type": model_type, "settings": training_settings}
-        self.model = _model_file(model, train_on, {name: value for name, value in training.items() if value is not None})
+        training = {"vocab_size": vocab_size, "model_type": model_type, "training_settings": training_settings}
+        self.model = _model_file(model, train_on, _given(training))
         self._processor = load_sentencepiece(self.model)
         self._num_pieces: int = self._processor.vocab_size()
         self.unknown_id = self._processor.unk_id()
@@ -79,6 +79,14 @@ class SentencePieceTokenizer(TextTokenizer):
         special = {index for index in range(self._num_pieces) if any(is_kind(index) for is_kind in kinds)}
         self.special_ids = tuple(sorted({*special, self.pad_id, self.bos_id, self.eos_id, self.mask_id}))
         self.add_bos, self.add_eos = add_bos, add_eos
+
+    @staticmethod
+    def archived_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What an archive has in place of arguments for training: the model that was trained."""
+        training = {name: arguments.get(name) for name in ("vocab_size", "model_type", "training_settings")}
+        if arguments.get("train_on") is None:
+            return {}
+        return {"model": _model_file(None, arguments["train_on"], _given(training)), "train_on": None, **dict.fromkeys(training)}
 
     def _set_special_ids(self) -> int:
         """Find the special ids, or give them ids behind the pieces; returns how many ids there are."""
@@ -126,7 +134,12 @@ def _model_file(model: str | None, train_on: str | list[str] | None, training: d
         return model
     if "vocab_size" not in training:
         raise ValueError("SentencePieceTokenizer: training needs a `vocab_size`, e.g. 8000.")
-    return train_sentencepiece(train_on or "", **training)
+    settings = training.pop("training_settings", None)
+    return train_sentencepiece(train_on or "", **training, settings=settings)
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def load_sentencepiece(model: str) -> Any:
