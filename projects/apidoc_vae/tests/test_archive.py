@@ -5,7 +5,7 @@ import torch
 from hydra import compose, initialize_config_module
 
 from mmkit.archive import build
-from mmkit.tasks.base import TrainingTask
+from mmkit.tasks import EncoderDecoderPretraining
 from projects.apidoc_vae import configs
 
 
@@ -16,6 +16,7 @@ def test_a_restored_task_brings_its_vocabulary(apidocs, tmp_path, monkeypatch):
         task = build(compose("base_config", ["+experiment=apidoc_vae", *small]).task)
     archive = task.save_to(tmp_path / "a.mmkit")
     monkeypatch.setenv("MMKIT_DATA", str(tmp_path / "nothing"))
-    restored = TrainingTask.restore_from(archive)
+    assert isinstance(task, EncoderDecoderPretraining)
+    restored = EncoderDecoderPretraining.restore_from(archive)
     assert restored.sample(2, seed=0) == task.sample(2, seed=0)
     assert restored.reconstruct(["Creates the bada."]) == task.reconstruct(["Creates the bada."])
