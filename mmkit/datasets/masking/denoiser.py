@@ -120,15 +120,15 @@ class Denoiser(ABC):
 
 def packed_with_eos(tokens_BL: Tensor, wanted_BL: Tensor, eos_id: int) -> Tensor:
     """The wanted tokens of each text (B, T), closed by one end token if they are not, -100 behind them."""
-    place_BL = wanted_BL.cumsum(-1) - 1
-    num_B1 = wanted_BL.sum(-1, keepdim=True)
-    is_last_BL = wanted_BL & (place_BL == num_B1 - 1)
-    is_open_B1 = ~(is_last_BL & (tokens_BL == eos_id)).any(-1, keepdim=True)
-    length_B1 = num_B1 + is_open_B1
-    length = int(length_B1.max()) if len(length_B1) else 0
-    behind_BT = torch.arange(length, device=tokens_BL.device) - length_B1
-    # The end token stands at the end already, or is written there; what is before it is overwritten.
-    return put_tokens(torch.where(behind_BT < 0, eos_id, IGNORED_LABEL), tokens_BL, place_BL, wanted_BL)
+    order_BL = wanted_BL.cumsum(-1)
+    num_B1 = order_BL[:, -1:] if order_BL.shape[-1] else order_BL.new_zeros(len(order_BL), 1)
+    width = int(num_B1.max()) + 1 if len(num_B1) else 0
+    packed_BT = put_tokens(tokens_BL.new_full((len(tokens_BL), width), IGNORED_LABEL), tokens_BL, order_BL - 1, wanted_BL)
+    if not width:
+        return packed_BT
+    is_closed_B1 = (packed_BT.gather(1, (num_B1 - 1).clamp(min=0)) == eos_id) & (num_B1 > 0)
+    packed_BT.scatter_(1, num_B1, torch.where(is_closed_B1, IGNORED_LABEL, eos_id))
+    return packed_BT[:, : int((num_B1 + ~is_closed_B1).max())]
 
 
 def _special_ids(tokenizer: Any) -> list[int]:

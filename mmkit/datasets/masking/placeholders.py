@@ -95,9 +95,8 @@ def written_with_masks(
     Returns:
         Ids (B, T), padded on the right, and their attention mask (B, T), both long.
     """
-    masks_BL1 = hidden.inserted_BL1.clone()
-    masks_BL1[:, :-1] += hidden.begins_BL
-    written_BL1 = masks_BL1.clone()
+    written_BL1 = hidden.inserted_BL1.clone()
+    written_BL1[:, :-1] += hidden.begins_BL
     written_BL1[:, :-1] += kept_BL
     end_BL1 = written_BL1.cumsum(-1)
     length = int(end_BL1[:, -1].max()) if len(end_BL1) else 0

@@ -112,9 +112,9 @@ def random_orders(num_items_B: Tensor, generator: torch.Generator | None = None)
     most = _most(num_items_B)
     column_N = torch.arange(most, device=num_items_B.device)
     # One sort of whole numbers: random bits above, the column below. 2**-42 is the chance of two equal keys.
-    key_BN = torch.randint(2**42, (len(num_items_B), most), generator=generator, device=num_items_B.device)
-    key_BN = torch.where(column_N < num_items_B.unsqueeze(-1), key_BN, 2**42) * 2**20 + column_N
-    return sorted_rows(key_BN) % 2**20
+    key_BN = torch.randint(2**62, (len(num_items_B), most), generator=generator, device=num_items_B.device)
+    key_BN.bitwise_and_(-(2**20)).masked_fill_(column_N >= num_items_B.unsqueeze(-1), 2**62).add_(column_N)
+    return sorted_rows(key_BN).bitwise_and_(2**20 - 1)
 
 
 def sorted_rows(values_BN: Tensor) -> Tensor:
