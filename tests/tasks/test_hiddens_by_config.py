@@ -247,18 +247,20 @@ def test_images_become_texts_by_configuration(project):
     assert {"train/vae_weight", "val/vae_kl", "val/q_logvar_at_lower"} <= metrics.keys()
 
 
+@pytest.mark.slow
 def test_several_modalities_meet_in_one_posterior_where_some_are_missing(project):
     metrics = trained(project, "several")
     assert {"val/joint_kl", "val/retrieval/rgb_to_text_R@1", "val/vae_loss"} <= metrics.keys()
 
 
+@pytest.mark.slow
 def test_mega_encodes_and_decodes(project):
     pytest.importorskip("transformers")
     assert {"val/q_kl", "val/mim_loss"} <= trained(project, "mega").keys()
 
 
 @pytest.mark.parametrize(
-    "name", ["by_defaults", "image_to_text", *(pytest.param(name, marks=pytest.mark.slow) for name in ("several", "mega"))]
+    "name", ["image_to_text", *(pytest.param(name, marks=pytest.mark.slow) for name in ("by_defaults", "several", "mega"))]
 )
 def test_a_plan_tells_what_is_needed(project, name):
     done = typed(project, "main", "plan", name)
@@ -266,6 +268,7 @@ def test_a_plan_tells_what_is_needed(project, name):
     assert "memory at most" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
