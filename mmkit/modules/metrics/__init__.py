@@ -1,4 +1,4 @@
-"""Metrics: retrieval, accuracy among the first k, prediction of tokens, latent variables (group ``modules/metrics``)."""
+"""Metrics: retrieval, accuracy among the first k, prediction of tokens, reconstruction, latent variables (group ``modules/metrics``)."""
 
 from mmkit.modules.metrics.latent_diagnostics import LatentDiagnostics
 from mmkit.modules.metrics.retrieval import (
@@ -11,6 +11,7 @@ from mmkit.modules.metrics.retrieval import (
     retrieval_ranks,
 )
 from mmkit.modules.metrics.retrieval_recall import RetrievalRecallAtK
+from mmkit.modules.metrics.sequence_reconstruction import SequenceReconstruction
 from mmkit.modules.metrics.token_prediction import TokenPrediction
 from mmkit.modules.metrics.top_k_accuracy import TopKAccuracy
 
@@ -19,6 +20,7 @@ __all__ = [
     "LatentDiagnostics",
     "RetrievalRanks",
     "RetrievalRecallAtK",
+    "SequenceReconstruction",
     "TokenPrediction",
     "TopKAccuracy",
     "chance_hit_rate",

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkit.conf import external_store
-from mmkit.modules.metrics.token_prediction import IGNORED_LABEL, TokenPrediction
+from mmkit.constants import IGNORED_LABEL
+from mmkit.modules.metrics.token_prediction import TokenPrediction
 
 
 NO_TOKEN = -1  # no id, and not IGNORED_LABEL either
