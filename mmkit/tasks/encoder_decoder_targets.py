@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mmkit.constants import IGNORED_LABEL
 from mmkit.datasets.core import Modalities
 from mmkit.datasets.tokenizers.base import TextTokenizer
-from mmkit.modules.metrics.token_prediction import IGNORED_LABEL
 
 
 # Shapes: B examples, L tokens as the tokenizer gives them, T target tokens.

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmkit.constants import IGNORED_LABEL
 from mmkit.hiddens import BaseHiddenLoss
-from mmkit.modules.metrics.token_prediction import IGNORED_LABEL
 from mmkit.tasks import EncoderDecoderPretraining
 from mmkit.tasks.encoder_decoder_targets import target_of
 from tests.tasks.tiny_autoencoders import (

@@ -1,4 +1,4 @@
-"""Metrics: retrieval, accuracy among the first k, prediction of tokens, reconstruction, latent variables (group ``modules/metrics``)."""
+"""Metrics: retrieval, accuracy among the first k, prediction of tokens, reconstruction, latents (group ``modules/metrics``)."""
 
 from mmkit.modules.metrics.latent_diagnostics import LatentDiagnostics
 from mmkit.modules.metrics.retrieval import (
