@@ -157,6 +157,12 @@ def _limit(seq_length: int | None, tokenizer: Any, long_lines: str) -> TokenLimi
         return None
     if tokenizer is None:
         raise UsageError(f"seq_length={seq_length} is a number of tokens: give the `tokenizer`, too, as the collator has it.")
+    shortest = getattr(tokenizer, "max_length", None)
+    if long_lines == "continue" and shortest is not None and shortest < seq_length:
+        raise UsageError(
+            f"seq_length={seq_length}, but the tokenizer cuts texts to max_length={shortest}, and what is cut off would be lost. "
+            f"Set seq_length={shortest} or less, raise the tokenizer's max_length, or set long_lines=truncate."
+        )
     return TokenLimit(seq_length, tokenizer)
 
 

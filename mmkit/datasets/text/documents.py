@@ -190,9 +190,15 @@ class JsonField(Documents):
         except ValueError as error:
             raise self.refusal(number, f"no JSON: {error}.") from error
         if not isinstance(value, dict) or not isinstance(value.get(self.key), str):
-            found = f"an object with {', '.join(value)}" if isinstance(value, dict) else type(value).__name__
+            found = _described(value, self.key)
             raise self.refusal(number, f"an object with a string {self.key!r} is needed, got {found}. Set `field`.")
         return value[self.key]
+
+
+def _described(value: Any, key: str) -> str:
+    if not isinstance(value, dict):
+        return type(value).__name__
+    return f"{key}={value[key]!r}" if key in value else f"one with {', '.join(value) or 'nothing'}"
 
 
 def csv_fields(record: str, dialect: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -174,7 +174,7 @@ def _opened(path: Path, source: Path, rules: Rules) -> RecordIndex | None:
 
 
 def _build(source: Path, rules: Rules, target: Path, num_processes: int) -> None:
-    _clear_leftovers(target)
+    clear_leftovers(target)
     stamp = stamp_of(source)
     dtype = np.dtype("<u4" if stamp.size < 1 << 32 else "<i8")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.parts") as folder, _progress(stamp.size) as bar:
@@ -191,11 +191,16 @@ def _build(source: Path, rules: Rules, target: Path, num_processes: int) -> None
         write_container(target, {"starts": (dtype, chunks)}, meta)
 
 
-def _clear_leftovers(target: Path) -> None:
+def clear_leftovers(target: Path) -> None:
     """Remove what killed processes left; not what is recent: where there are no locks, another node may be writing it."""
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.parts*"):
-        if time.time() - leftover.stat().st_mtime > _LEFT_AFTER:
-            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in chain.from_iterable(target.parent.glob(f".{glob.escape(target.name)}.{end}") for end in ("parts*", "*.tmp")):
+        with suppress(FileNotFoundError):  # another node was faster
+            if time.time() - leftover.stat().st_mtime <= _LEFT_AFTER:
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink()
 
 
 def _chunks(parts: list[Path]) -> Iterator[bytes]:

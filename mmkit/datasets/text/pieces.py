@@ -14,7 +14,7 @@ from rich.progress import track
 
 from mmkit.datasets.text.container import Container, DamagedError, read_container, reopened, write_container
 from mmkit.datasets.text.documents import Documents
-from mmkit.datasets.text.index import alone, index_places, writable_place
+from mmkit.datasets.text.index import alone, clear_leftovers, index_places, writable_place
 from mmkit.datasets.text.token_limit import TokenLimit
 
 
@@ -101,6 +101,7 @@ def _opened(path: Path, made_of: dict[str, Any]) -> Cuts | None:
 
 
 def _made(target: Path, documents: Documents, limit: TokenLimit, whole: bool, made_of: dict[str, Any]) -> Cuts:
+    clear_leftovers(target)
     suspects = limit.suspects(documents)
     console, label = Console(stderr=True), f"Cutting long documents of {documents.index.source.name}"
     cut, first_cut, cuts = array("q"), array("q", [0]), array("q")

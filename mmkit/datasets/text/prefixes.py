@@ -1,5 +1,6 @@
 """What ``data_prefix`` may be: one file, several, weighted ones, or each of these for every split."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -35,6 +36,8 @@ def prefix_of_split(data_prefix: Any, split: str) -> Any:
     if not isinstance(data_prefix, Mapping):
         return data_prefix
     by_split = {split_named(str(name)): prefix for name, prefix in data_prefix.items()}
+    if len(by_split) < len(data_prefix):
+        raise UsageError(f"data_prefix names a split twice: {', '.join(map(str, data_prefix))}. Leave one of them out.")
     if by_split.get(split_named(split)) is None:
         have = ", ".join(name for name in SPLITS if by_split.get(name) is not None)
         raise UsageError(f"data_prefix has nothing for split {split!r}. It has: {have or 'nothing'}.")
@@ -57,8 +60,8 @@ def weighted_files(data_prefix: Any) -> list[WeightedFiles]:
     weights, paths = data_prefix[::2], data_prefix[1::2]
     if len(weights) != len(paths) or not all(map(_is_number, weights)) or not all(isinstance(p, str | Path) for p in paths):
         raise UsageError(f"data_prefix={list(data_prefix)!r}: weights and paths must alternate, a weight first. {_FORMS}")
-    if min(weights) <= 0:
-        raise UsageError(f"data_prefix: weights must be above 0, got {min(weights)}. Leave out what is not to be read.")
+    if unusable := [weight for weight in weights if not 0 < weight < math.inf]:
+        raise UsageError(f"data_prefix: weights must be above 0 and finite, got {unusable[0]}. Leave out what is not to be read.")
     return [WeightedFiles(_files(path), float(weight)) for weight, path in zip(weights, paths, strict=True)]
 
 

@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from mmkit.datasets.core import CombinedDataset, DefaultDataCollator
 from mmkit.datasets.text.dataset import TextMMap
+from mmkit.datasets.tokenizers import SentencePieceTokenizer, train_sentencepiece
 from mmkit.datasets.tokenizers.characters import ByteTokenizer, CharacterTokenizer
 from mmkit.errors import RefusedError, UsageError
 from tests.datasets.text.tiny_tokenizers import Pairs
@@ -91,6 +92,24 @@ def test_long_lines_continue(long, tokenizer):
     assert max(map(len, tokenizer.encode(pieces, None))) <= 30
     assert pieces[0] == "short"
     assert pieces[-1] == "end"
+
+
+def test_long_lines_continue_with_a_trained_vocabulary(tmp_path):
+    pytest.importorskip("sentencepiece")
+    lines = [" ".join(f"{a}{b}" for b in ("ness", "ing", "ed", "ly") * 9) for a in ("slow", "quick", "bright", "dark", "naïve")]
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(lines))
+    model = train_sentencepiece(str(path), 36, cache_dir=str(tmp_path))
+    tokenizer = SentencePieceTokenizer(model)
+    pieces = texts(TextMMap(str(path), seq_length=12, tokenizer=tokenizer))
+    assert "".join(pieces) == "".join(lines)
+    assert max(map(len, tokenizer.encode(pieces, None))) <= 12
+
+
+def test_a_tokenizer_that_would_cut_pieces_is_refused(long):
+    with pytest.raises(UsageError, match=r"the tokenizer cuts texts to max_length=10.*Set seq_length=10 or less"):
+        TextMMap(long, seq_length=30, tokenizer=ByteTokenizer(max_length=10))
+    assert texts(TextMMap(long, seq_length=10, tokenizer=ByteTokenizer(max_length=10)))
 
 
 def test_long_lines_are_truncated(long):

@@ -167,6 +167,16 @@ def test_what_killed_processes_left_is_removed_in_time(source):
     assert (old.exists(), recent.exists()) == (False, True)
 
 
+def test_what_killed_writers_left_is_removed_in_time(source):
+    name = index_places(source, None, "records", {"quote": "", "delimiter": ""})[0].name
+    old, recent = (source.parent / f".{name}.0123456789a{i}.tmp" for i in range(2))
+    old.write_bytes(b"half")
+    recent.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    open_or_build(source, LINES)
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
 def test_where_there_are_no_locks_everyone_builds(source, monkeypatch):
     monkeypatch.setattr("filelock.FileLock._acquire", lambda self: (_ for _ in ()).throw(NotImplementedError("no flock")))
     monkeypatch.setattr("filelock.UnixFileLock._acquire", lambda self: (_ for _ in ()).throw(NotImplementedError("no flock")))

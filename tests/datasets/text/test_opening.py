@@ -131,9 +131,9 @@ def test_json_fields_are_those_that_were_written(tmp_path, values, ascii_only):
     [
         (
             '{"text": "a"}\n{"txt": "b"}\n',
-            r"line 2: an object with a string 'text' is needed, got an object with txt.",
+            r"line 2: an object with a string 'text' is needed, got one with txt.",
         ),
-        ('{"text": 5}', r"line 1: an object with a string 'text' is needed"),
+        ('{"text": 5}', r"line 1: an object with a string 'text' is needed, got text=5."),
         ("[1]", r"line 1: an object with a string 'text' is needed, got list"),
         ('\n{"text": ', r"line 2: no JSON: "),
     ],

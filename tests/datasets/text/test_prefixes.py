@@ -44,7 +44,8 @@ def test_a_file_whose_name_is_a_pattern_is_itself(tmp_path):
         (["a.txt", 1.0], "a weight first"),
         ([1.0, "a.txt", "b.txt"], "must alternate"),
         ([1.0, "a.txt", 2.0], "must alternate"),
-        ([0, "a.txt", 1, "b.txt"], "weights must be above 0, got 0"),
+        ([0, "a.txt", 1, "b.txt"], "weights must be above 0 and finite, got 0"),
+        ([float("nan"), "a.txt", 1, "b.txt"], "weights must be above 0 and finite, got nan"),
         ([True, "a.txt"], "must alternate"),
     ],
 )
@@ -62,3 +63,5 @@ def test_splits_may_have_files_of_their_own():
         prefix_of_split(prefix, "test")
     with pytest.raises(UsageError, match="Unknown split 'dev'"):
         prefix_of_split({"dev": "a.txt"}, "train")
+    with pytest.raises(UsageError, match="names a split twice: val, validation"):
+        prefix_of_split({"val": "a.txt", "validation": "b.txt"}, "val")

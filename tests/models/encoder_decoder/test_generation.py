@@ -246,6 +246,7 @@ def test_without_an_end_rows_have_the_full_length(make_decoder, settings):
         ({"method": "sample", "num_beams": 3}, r"num_beams=3 has no effect with method='sample'.*method='beam'"),
         ({"method": "beam", "num_beams": 0}, r"num_beams=0 must be at least 1"),
         ({"method": "sample", "temperature": 0.0}, r"temperature=0.0 must be positive.*method='greedy'"),
+        ({"method": "sample", "temperature": float("nan")}, r"temperature=nan must be positive"),
         ({"method": "sample", "top_k": 0}, r"top_k=0 must be at least 1"),
         ({"method": "sample", "top_p": 1.5}, r"top_p=1.5 must be above 0 and at most 1"),
         (
@@ -258,3 +259,8 @@ def test_without_an_end_rows_have_the_full_length(make_decoder, settings):
 def test_settings_that_cannot_work_are_refused(make_decoder, settings, message):
     with pytest.raises(ValueError, match=message):
         generate(make_decoder(), *memories(), **IDS, **settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "sample", "seed": 5}, {"method": "beam"}], ids=str)
+def test_nothing_comes_of_an_empty_batch(make_decoder, settings):
+    assert len(generate(make_decoder(), memories()[0][:0], max_length=4, **settings, **IDS)) == 0

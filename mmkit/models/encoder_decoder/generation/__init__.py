@@ -2,7 +2,7 @@
 
 from mmkit.models.encoder_decoder.generation.beam_search import Hypotheses, beam_search
 from mmkit.models.encoder_decoder.generation.generating import generate
-from mmkit.models.encoder_decoder.generation.random_numbers import row_seeds
+from mmkit.models.encoder_decoder.generation.random_numbers import normal, row_seeds
 
 
-__all__ = ["Hypotheses", "beam_search", "generate", "row_seeds"]
+__all__ = ["Hypotheses", "beam_search", "generate", "normal", "row_seeds"]

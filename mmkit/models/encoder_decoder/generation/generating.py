@@ -94,7 +94,7 @@ def _seeds(seed: int | Tensor | None, num_rows: int) -> Tensor:
 
 def _without_padding(ids_BT: Tensor, eos_id: int | None) -> Tensor:
     """The columns up to where the longest row ends."""
-    if eos_id is None:
+    if eos_id is None or not len(ids_BT):
         return ids_BT
     goes_on_BT = (ids_BT == eos_id).cumsum(dim=1) == 0
     return ids_BT[:, : min(int(goes_on_BT.sum(dim=1).max()) + 1, ids_BT.shape[1])]

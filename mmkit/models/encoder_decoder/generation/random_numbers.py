@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-# Shapes: N rows.
+# Shapes: N rows, K numbers of a row.
 
 _GAMMA = 0x9E3779B97F4A7C15 - 2**64  # as a signed number: 2**64 divided by the golden ratio
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
@@ -36,3 +36,16 @@ def uniform(seeds_N: Tensor, step: int) -> Tensor:
     """One number (N,) from [0, 1) a row, in double precision: step ``step`` of the stream of each seed."""
     bits_N = mixed(mixed(seeds_N) + (torch.full_like(seeds_N, step) + 1) * _GAMMA)
     return _shifted(bits_N, 12).double() * 2.0**-52
+
+
+def normal(seeds_N: Tensor, size: int) -> Tensor:
+    """So many numbers (N, K) from N(0, 1) a row, in double precision: a function of the row's seed alone.
+
+    They are quantiles of the midpoints of 2**52 equal parts of [0, 1], the k-th of step k of :func:`uniform`.
+
+    Example:
+        >>> bool((normal(row_seeds(7, 5), 3)[2:4] == normal(row_seeds(7, 2, first=2), 3)).all())
+        True
+    """
+    bits_NK = mixed(mixed(seeds_N).unsqueeze(1) + (torch.arange(size, device=seeds_N.device) + 1) * _GAMMA)
+    return torch.special.ndtri((_shifted(bits_NK, 12).double() + 0.5) * 2.0**-52)

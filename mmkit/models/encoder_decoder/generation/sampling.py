@@ -1,5 +1,6 @@
 """Which token follows: the most probable one, or one that is drawn."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -32,8 +33,10 @@ class Sampler:
     """
 
     def __init__(self, seeds_N: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature} must be positive. For the most probable token take method='greedy'.")
+        if not 0 < temperature < math.inf:
+            raise ValueError(
+                f"temperature={temperature} must be positive and finite. For the most probable token take method='greedy'."
+            )
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k} must be at least 1, or None for all tokens.")
         if top_p is not None and not 0 < top_p <= 1:
