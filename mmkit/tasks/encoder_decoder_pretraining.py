@@ -10,10 +10,11 @@ from torch import Tensor
 from mmkit.conf import external_store
 from mmkit.datasets.core import Modalities
 from mmkit.datasets.tokenizers.base import TextTokenizer
+from mmkit.hiddens import HiddensError
 from mmkit.models.encoder_decoder import EncoderDecoder, shift_right
 from mmkit.modules.metrics.sequence_reconstruction import SequenceReconstruction
 from mmkit.modules.metrics.token_prediction import TokenSums, token_ratios, token_sums
-from mmkit.rng import derived_key, preserved, seed_all
+from mmkit.rng import States, captured, derived_key, restore, seed_all
 from mmkit.tasks.compiling import compiled_inside, never_compiled
 from mmkit.tasks.encoder_decoder_targets import begins_texts, target_of
 from mmkit.tasks.gaussian_latents import GaussianLatents
@@ -88,7 +89,8 @@ class EncoderDecoderPretraining(LatentSequences):
         num_reconstructions: Examples of every evaluation (of each rank) that are decoded greedily for ``exact_match``.
 
     Raises:
-        ValueError: If an option is unknown, special tokens differ, or a hidden loss would be logged under a name of the task's.
+        ValueError: If an option is unknown, special tokens differ, or a hidden loss would be logged under a name of the task's
+            or of a transformation's diagnostics.
     """
 
     def __init__(
@@ -107,7 +109,8 @@ class EncoderDecoderPretraining(LatentSequences):
             raise ValueError(f"Unknown tokens_loss_reduction {tokens_loss_reduction!r}. Choose one of: {', '.join(REDUCTIONS)}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")
-        _check_names(model)
+        self.gaussians = GaussianLatents(model.hiddens, model.num_positions)
+        _check_names(model, self.gaussians)
         self.model = model
         self.tokenizer = tokenizer
         if tokenizer is not None:
@@ -123,7 +126,6 @@ class EncoderDecoderPretraining(LatentSequences):
         self.label_smoothing = label_smoothing
         self.num_reconstructions = num_reconstructions
         self.reconstruction = SequenceReconstruction(label_smoothing)
-        self.gaussians = GaussianLatents(model.hiddens, model.num_positions)
         self._num_decoded = 0
 
     def modules_reading(self) -> dict[str, str]:
@@ -183,11 +185,13 @@ class EncoderDecoderPretraining(LatentSequences):
 
     @compiled_inside
     def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
-        with preserved():
-            seed_all(derived_key("evaluation", self.global_rank, batch_idx))
+        states = _seeded(self.global_rank, batch_idx)
+        try:
             self._take_in(*self._scored(batch))
             if self._evaluations(stage):
                 self.evaluate_batch(stage, {**batch, **self._embeddings(batch)}, batch_idx)
+        finally:
+            _put_back(states)
 
     @never_compiled  # metrics count their updates, and every count would be compiled anew
     def _take_in(self, prediction: Prediction, losses: StepLosses) -> None:
@@ -236,6 +240,19 @@ class EncoderDecoderPretraining(LatentSequences):
         return {"loss": loss, "tokens_loss": tokens_loss, **known, **ratios}
 
 
+@never_compiled  # every seed would be compiled anew
+def _seeded(rank: int, batch_idx: int) -> States:
+    """Let an evaluation batch draw the same numbers in every epoch; returns the states that training goes on with."""
+    states = captured()
+    seed_all(derived_key("evaluation", rank, batch_idx))
+    return states
+
+
+@never_compiled
+def _put_back(states: States) -> None:
+    restore(states)
+
+
 def _named(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """Terms as they are logged: the weighted sum as ``hiddens_loss``; none without hidden losses."""
     others = {name: value for name, value in terms.items() if name != "loss"}
@@ -247,9 +264,14 @@ def _logged(losses: StepLosses) -> dict[str, Tensor]:
     return {"loss": losses.loss, "tokens_loss": losses.tokens_loss, **losses.terms, **sums}
 
 
-def _check_names(model: EncoderDecoder) -> None:
+def _check_names(model: EncoderDecoder, gaussians: GaussianLatents) -> None:
+    """Refuse a hidden loss that would be logged under a name that is taken: what is logged would be neither."""
     losses: dict[str, Any] = dict(model.hiddens.losses.items())
-    terms = {f"{name}_{term}": name for name, loss in losses.items() for term in loss.term_names}
-    for term, name in terms.items():
-        if term in OWN_NAMES:
-            raise ValueError(f"hiddens.loss.{name} would be logged as {term!r}, which the task logs itself. Rename it.")
+    logged = dict.fromkeys(OWN_NAMES, "the task itself")
+    logged |= {name: f"hiddens.transform.{transform}, as a diagnostic," for name, transform in gaussians.names().items()}
+    for name, loss in losses.items():
+        for term in (f"{name}_{term}" for term in (*loss.term_names, "weight")):
+            if term in logged:
+                raise HiddensError(
+                    f"hiddens.loss.{name} would be logged as {term!r}, which {logged[term]} logs already. Rename this loss."
+                )

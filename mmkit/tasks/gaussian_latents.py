@@ -10,6 +10,7 @@ from mmkit.modules.metrics import LatentDiagnostics
 
 
 MEAN, LOGVAR = "z_mean", "z_logvar"
+DIAGNOSTICS = ("kl", "kl_per_position", "active_units", "active_fraction", "logvar_at_lower", "logvar_at_upper")
 
 
 # Shapes: B examples, S positions, Z latent size.
@@ -30,6 +31,10 @@ class GaussianLatents(nn.Module):
         fixed = {name: hiddens.names.fixed_positions(f"{name}.{MEAN}") for name in names}
         fixed |= {decoded: num_positions} if decoded in fixed else {}
         self.metrics = nn.ModuleDict({name: _diagnostics(transforms[name], fixed[name]) for name in names})
+
+    def names(self) -> dict[str, str]:
+        """Under what names the diagnostics are logged, with the transformation of each."""
+        return {f"{name}_{key}": name for name in self._metrics() for key in DIAGNOSTICS}
 
     def reset(self) -> None:
         for metric in self._metrics().values():

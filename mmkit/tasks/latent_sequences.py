@@ -1,5 +1,6 @@
 """What a trained encoder–decoder is asked for: latents of texts, texts of latents."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,11 +10,12 @@ from torch import Tensor
 
 from mmkit.datasets.core import Modalities
 from mmkit.datasets.tokenizers.base import TextTokenizer
-from mmkit.models.encoder_decoder import EncoderDecoder, row_seeds
+from mmkit.models.encoder_decoder import EncoderDecoder, normal, row_seeds
 from mmkit.rng import derived_key
 from mmkit.tasks.base import TrainingTask
 from mmkit.tasks.frozen import frozen
 from mmkit.tasks.latent_interpolation import slerp
+from mmkit.tasks.posterior_means import posterior_means
 
 
 DEFAULT_MAX_LENGTH = 128  # tokens, where neither the call nor the tokenizer says how long a text may get
@@ -41,7 +43,8 @@ class LatentSequences(TrainingTask):
     """Base of tasks on an encoder–decoder: encode, decode, reconstruct, sample and interpolate.
 
     All methods work in evaluation mode and without gradients, put every module back into its mode and leave torch's random state
-    alone (``seed=None`` draws one number from it). Latents are posterior means unless a transform samples in evaluation, too.
+    alone (``seed=None`` draws one number from it). Latents of inputs are posterior means, also where a transform says
+    ``sample_in_eval``: that is for losses and metrics of evaluation, and here a draw would differ by call and by batch.
     A text is decoded alike whatever stands beside it: batches of another size give the same texts for the same seed.
 
     Attributes:
@@ -162,7 +165,7 @@ class LatentSequences(TrainingTask):
         return self.decode(latents.z, latents.mask, batch_size=batch_size, **options)
 
     def sample_latents(self, n: int, seed: int | None = None, num_positions: int | None = None) -> Tensor:
-        """Draws of the prior N(0, I), (N, S, Z), on the CPU; the first ones of a seed are the same for every n.
+        """Draws of the prior N(0, I), (N, S, Z), on the CPU; row i depends on ``(seed, i)`` and on S·Z, not on n.
 
         Args:
             n: How many.
@@ -173,14 +176,15 @@ class LatentSequences(TrainingTask):
         if fixed is not None and num_positions not in (None, fixed):
             raise ValueError(f"num_positions={num_positions}: this model always has {fixed} latent positions. Leave it out.")
         shape = self.model.hiddens.prior_shape(num_positions or fixed)
-        return torch.randn(n, *shape, generator=torch.Generator().manual_seed(_drawn(seed)))
+        seed_N = row_seeds(derived_key(_drawn(seed), "latents"), n)  # other numbers than those that draw tokens with this seed
+        return normal(seed_N, math.prod(shape)).view(n, *shape).to(torch.get_default_dtype())
 
     def sample(self, n: int, seed: int | None = None, num_positions: int | None = None, **options: Any) -> list[str]:
         """Texts of draws of the prior: z ~ N(0, I), then :meth:`decode`.
 
         Args:
             n: How many.
-            seed: Of the latents and, with ``method="sample"``, of the tokens.
+            seed: Of the latents and, with ``method="sample"``, of the tokens; text i depends on ``(seed, i)``, not on n.
             num_positions: Latent positions S, where no transform fixes them.
             **options: See :meth:`decode_ids`.
 
@@ -249,8 +253,9 @@ class LatentSequences(TrainingTask):
         return {key: inputs[key] for key in keys if key in inputs}
 
     def _encoded(self, inputs: Mapping[str, Any]) -> Latents:
-        """Latents of a batch, in the mode that the model is in."""
-        outputs = self.model.encode(self.transfer_batch_to_device(dict(inputs), self.device, dataloader_idx=0))
+        """Latents of a batch, in the mode that the model is in; in evaluation mode nothing is drawn."""
+        with posterior_means(self.model.hiddens):
+            outputs = self.model.encode(self.transfer_batch_to_device(dict(inputs), self.device, dataloader_idx=0))
         z_BSZ, mask_BS = outputs["enc_output"], outputs["enc_output_mask"].bool()
         return Latents(z_BSZ * mask_BS.unsqueeze(-1), mask_BS)
 
@@ -261,7 +266,7 @@ def _mean_over_positions(latents: Latents) -> Tensor:
 
 def _drawn(seed: int | None) -> int:
     """The seed itself, or one from torch's generator."""
-    return int(torch.randint(2**62, ())) if seed is None else seed
+    return int(torch.randint(2**62, ())) if seed is None else int(seed)
 
 
 def _length(ids_T: Tensor, eos_id: int | None) -> int:

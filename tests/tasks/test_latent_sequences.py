@@ -1,11 +1,15 @@
 """What a trained encoder–decoder is asked for: encode, decode, reconstruct, sample, interpolate."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 import mmkit
 from mmkit.archive import build
-from mmkit.hiddens import HiddensError
+from mmkit.hiddens import HiddensError, HiddensPipeline
+from mmkit.models.encoder_decoder import row_seeds
+from mmkit.models.encoder_decoder.generation.random_numbers import uniform
 from mmkit.tasks.base import TrainingTask
 from mmkit.tasks.latent_interpolation import slerp
 from tests.tasks.tiny_autoencoders import FAITHFUL, GAUSSIAN, LATENT, TEXTS, VAE, learn, task_of, tokenizer
@@ -56,8 +60,40 @@ def test_what_is_sampled_depends_on_the_seed_alone(task):
     assert task.sample(6, seed=1, method="sample") == first
     assert task.sample(4, seed=1, method="sample") == first[:4]
     assert task.sample(6, seed=2, method="sample") != first
-    torch.testing.assert_close(task.sample_latents(4, seed=1), task.sample_latents(6, seed=1)[:4])
-    assert task.sample_latents(1000, seed=0).std().item() == pytest.approx(1, abs=0.05)
+
+
+def latents_of(size, positions, n, seed=1):
+    """Draws of the prior of an untrained task."""
+    q = {"q": {**GAUSSIAN["q"], "latent_size": size}}
+    hiddens = HiddensPipeline(q, enc_output_name="z")
+    task = task_of(FAITHFUL, arch="transformer")
+    task.model.hiddens = hiddens
+    return task.sample_latents(n, seed, num_positions=positions)
+
+
+@pytest.mark.parametrize(("positions", "size"), [(1, 1), (1, 3), (5, 3), (2, 4), (4, 16)])
+def test_the_first_draws_of_a_seed_are_the_same_for_every_n(positions, size):
+    many = latents_of(size, positions, 40)
+    assert many.shape == (40, positions, size)
+    for n in (0, 1, 3, 5, 9, 12, 17):
+        assert torch.equal(latents_of(size, positions, n), many[:n]), n
+    assert len(many.unique()) == many.numel()
+    assert not torch.equal(latents_of(size, positions, 40, seed=2), many)
+
+
+def test_draws_are_independent_standard_normals():
+    x = latents_of(8, 2, 5000, seed=0).flatten(1).double()
+    ranks = (torch.arange(x.numel()) + 0.5) / x.numel()  # Kolmogorov and Smirnov, at 1 %
+    assert (torch.special.ndtr(x.flatten().sort().values) - ranks).abs().max() < 1.63 / x.numel() ** 0.5
+    correlations = torch.cat([torch.corrcoef(x.T).triu(1).flatten(), torch.corrcoef(x.T.reshape(16, 2, -1)[:, 0])[0, 1:]])
+    assert correlations.abs().max() < 5 / 2500**0.5
+    assert x.abs().max() < 7
+
+
+def test_latents_are_other_numbers_than_the_draws_of_tokens_with_the_same_seed():
+    x = torch.special.ndtr(latents_of(1, 1, 200, seed=3).double().flatten())
+    tokens = uniform(row_seeds(3, 200), 0)
+    assert torch.corrcoef(torch.stack([x, tokens]))[0, 1].abs() < 0.3
 
 
 def test_without_a_seed_torch_gives_one(task):
@@ -66,6 +102,30 @@ def test_without_a_seed_torch_gives_one(task):
     torch.manual_seed(0)
     assert torch.equal(task.sample_latents(3), first)
     assert not torch.equal(first, second)
+
+
+def test_nothing_is_drawn_of_what_is_encoded_where_evaluation_draws(task):
+    means, path = task.encode(TEXTS), task.interpolate("abc", "bbbb", steps=5)
+    with drawing_in_evaluation(task) as transform:
+        assert not torch.equal(*(task.eval()(tokenizer()(TEXTS)).hiddens["z"] for _ in range(2)))
+        for batch_size in (64, 4):
+            torch.testing.assert_close(task.encode(TEXTS, batch_size=batch_size), means, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(task.encode(TEXTS, "text"), means.mean(1), atol=1e-5, rtol=1e-4)
+        assert task.reconstruct(TEXTS) == TEXTS
+        assert task.interpolate("abc", "bbbb", steps=5) == path
+        with pytest.raises(ValueError, match="no text"):
+            task.encode([])
+        assert transform.sample_in_eval
+
+
+@contextmanager
+def drawing_in_evaluation(task):
+    transform = task.model.hiddens.transforms["q"]
+    transform.sample_in_eval = True
+    try:
+        yield transform
+    finally:
+        transform.sample_in_eval = False
 
 
 def test_a_path_leads_from_text_to_text(task):
