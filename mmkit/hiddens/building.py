@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -15,7 +16,9 @@ from mmkit.hiddens.errors import ArgumentsError, HiddensError, UnknownNameError,
 from mmkit.hiddens.registry import BASES, registered
 
 
+_MODULE_DICT = nn.ModuleDict()
 _PLURAL = {"transform": "transforms", "loss": "losses"}
+_OF_HYDRA = ("_target_", "_convert_", "_recursive_")
 
 
 def build_parts(kind: str, config: Any) -> dict[str, Any]:
@@ -47,8 +50,8 @@ def _named_specs(kind: str, config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _key(kind: str, name: Any) -> str:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name) or hasattr(nn.ModuleDict, name):
-        reason = "torch's ModuleDict uses it" if hasattr(nn.ModuleDict, str(name)) else "only letters, digits and _ are possible"
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name) or hasattr(_MODULE_DICT, name):
+        reason = "torch's ModuleDict uses it" if hasattr(_MODULE_DICT, str(name)) else "only letters, digits and _ are possible"
         raise HiddensError(f"hiddens.{kind}: {name!r} cannot be the name of a {kind} ({reason}). Choose another one.")
     return f"hiddens.{kind}.{name}"
 
@@ -56,7 +59,7 @@ def _key(kind: str, name: Any) -> str:
 def _part(kind: str, key: str, spec: Any) -> nn.Module:
     part = spec
     if isinstance(spec, Mapping):
-        part = instantiate(dict(spec), _convert_="object") if "_target_" in spec else _from_registry(kind, key, spec)
+        part = _from_target(key, spec) if "_target_" in spec else _from_registry(kind, key, spec)
     if not isinstance(part, BASES[kind]):
         hint = f" A {kind} has a name of its own: hiddens.{kind}.NAME.cls_name=…" if key.endswith(".cls_name") else ""
         given = repr(part) if isinstance(part, str | int | float | list) else f"a {type(part).__name__}"
@@ -64,6 +67,27 @@ def _part(kind: str, key: str, spec: Any) -> nn.Module:
             f"{key} is {given}; it must be a dict with cls_name, or extend mmkit.hiddens.{BASES[kind].__name__}.{hint}"
         )
     return part
+
+
+def _from_target(key: str, spec: Mapping[str, Any]) -> Any:
+    target = spec["_target_"]
+    if "cls_name" in spec:
+        raise ArgumentsError(f"{key} has both _target_={target!r} and cls_name={spec['cls_name']!r}. Keep one of them.")
+    try:
+        make = get_object(target) if isinstance(target, str) else target
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ArgumentsError(f"{key}._target_={target!r} cannot be imported: {first_line(error)}") from error
+    if not {"_args_", "_partial_"} & set(spec):
+        _check_arguments(f"{key} ({target})", make, {name: each for name, each in spec.items() if name not in _OF_HYDRA})
+    try:
+        return instantiate(dict(spec), _convert_="object")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, HiddensError):
+            raise type(cause)(f"{key} ({target}): {cause}") from error
+        if isinstance(cause, ValueError):
+            raise HiddensError(f"{key} ({target}): {cause}") from error
+        raise
 
 
 def _from_registry(kind: str, key: str, spec: Mapping[str, Any]) -> Any:

@@ -9,7 +9,9 @@ from torch import Tensor
 from mmkit.hiddens.errors import HiddensError, listed
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.names import Names
+from mmkit.hiddens.reader import MASK
 from mmkit.hiddens.transform import BaseHiddenTransform
+from mmkit.hiddens.values import name_tuple
 
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,7 @@ def check_terms(losses: Mapping[str, BaseHiddenLoss]) -> None:
     """Every loss has the term ``loss``, and no two log under one name."""
     keys: dict[str, str] = {}
     for name, loss in losses.items():
+        name_tuple(_key(name, loss), "term_names", loss.term_names)
         if "loss" not in loss.term_names:
             raise HiddensError(f"{_key(name, loss)} makes no term 'loss'; its term_names are: {listed(loss.term_names)}.")
         for term in (*loss.term_names, "weight"):
@@ -44,6 +47,34 @@ def check_tokens(losses: Mapping[str, BaseHiddenLoss], names: Names, enc_output:
                     f"hiddens.enc_output_name={enc_output}. Both must be of one transformation: change enc_output_name, or {own} "
                     f"in hiddens.loss.{name}.inputs."
                 )
+
+
+def check_positions(losses: Mapping[str, BaseHiddenLoss], enc_output: str, num_positions: int | None) -> None:
+    """A loss that compares latents of different examples has as many positions for each of them.
+
+    Args:
+        losses: Losses by name.
+        enc_output: Full name of what the decoder reads.
+        num_positions: How many positions that always has; None if that depends on the example.
+
+    Raises:
+        HiddensError: A loss needs as many for every example.
+    """
+    for name, loss in losses.items():
+        if loss.needs_fixed_positions and num_positions is None:
+            raise HiddensError(
+                f"{_key(name, loss)} needs as many positions for every example, but how many {enc_output} has depends on the "
+                "example. Put a transformation mean_pool or perceiver before the posterior, or set arch: perceiver in the "
+                "encoder. A class of your own says how many it always makes in its attribute num_positions."
+            )
+
+
+def check_masks(given: Iterable[str], named: Mapping[str, Tensor]) -> None:
+    """Masks that a pipeline is given have the shape (B, S) of what they are beside."""
+    for name in given:
+        if name in named and name + MASK in named and named[name + MASK].shape != named[name].shape[:2]:
+            mask, shape = tuple(named[name + MASK].shape), tuple(named[name].shape)
+            raise HiddensError(f"{name}{MASK} has the shape {mask}, but {name} {shape}. Give a mask of shape {shape[:2]}.")
 
 
 def warn_of_unread(transforms: Mapping[str, BaseHiddenTransform], names: Names, enc_output: str) -> None:

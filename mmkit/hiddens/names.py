@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from mmkit.hiddens.errors import HiddensError, did_you_mean, listed
 from mmkit.hiddens.reader import MASK, NamedInputs, Source
 from mmkit.hiddens.transform import BaseHiddenTransform
+from mmkit.hiddens.values import name_tuple
 
 
 HIDDENS, ENC_OUTPUT = "hiddens", "enc_output"
@@ -69,11 +70,16 @@ class Names:
         Returns:
             By the part's own input names.
         """
+        name_tuple(reader, "input_names", part.input_names)
         for own in part.inputs:
             if own not in part.input_names:
                 close = did_you_mean(own, part.input_names)
                 raise HiddensError(f"{reader}.inputs: it reads no {own!r}.{close} It reads: {listed(part.input_names)}.")
         return {own: self._source(reader, part, own) for own in part.input_names}
+
+    def read_by(self, transform: str) -> dict[str, Source]:
+        """Where the inputs of a transformation come from, by its own input names."""
+        return self._read[transform]
 
     def mask(self, full_name: str) -> Source:
         """The mask of a tensor."""
@@ -112,10 +118,13 @@ class Names:
         return f"hiddens.transform.{transform} ({type(self._transforms[transform]).__name__})"
 
     def _add(self, name: str, transform: BaseHiddenTransform) -> None:
+        name_tuple(self._key(name), "output_names", transform.output_names)
         if not transform.output_names:
             raise HiddensError(f"{self._key(name)} makes nothing: set output_names in the class or its constructor.")
         for own in transform.output_names:
             full = f"{name}.{own}"
+            if "." in own:
+                raise HiddensError(f"{self._key(name)} makes {own!r}: a dot is for {full!r}, the full name. Leave it out.")
             if own in _RESERVED:
                 raise HiddensError(f"{self._key(name)} makes {own!r}, a name of the pipeline itself. Rename this output.")
             if full in self.given:

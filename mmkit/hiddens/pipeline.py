@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from mmkit.hiddens.building import build_parts
-from mmkit.hiddens.checks import check_returned, check_scalar, check_terms, check_tokens, warn_of_unread
+from mmkit.hiddens.checks import check_masks, check_returned, check_scalar, check_terms, check_tokens, warn_of_unread
 from mmkit.hiddens.errors import ArgumentsError, HiddensError, did_you_mean, listed
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.names import ENC_OUTPUT, GIVEN, HIDDENS, Names
-from mmkit.hiddens.reader import MASK, Source
-from mmkit.hiddens.schedules import finite
+from mmkit.hiddens.reader import MASK, NamedInputs, Source
 from mmkit.hiddens.transform import BaseHiddenTransform
+from mmkit.hiddens.values import finite
 
 
 _SETTINGS = ("transform", "loss", "enc_output_name", "tokens_loss_weight", "available")
@@ -62,6 +63,7 @@ class HiddensPipeline(nn.Module):
         self._enc_output_mask = self.names.mask(self.enc_output_name)
         for name, each in losses.items():
             each.sources = self.names.bind(f"hiddens.loss.{name}", each)
+        self._loss_sources = {name: each.sources for name, each in losses.items()}
         read = [source.name for each in (*transforms.values(), *losses.values()) for source in each.sources.values()]
         self._needed = {name for name in (self.enc_output_name, *read) if self.names.owner(name) is None} - {HIDDENS + MASK}
         check_terms(losses)
@@ -98,8 +100,10 @@ class HiddensPipeline(nn.Module):
         if HIDDENS in named:
             named.setdefault(HIDDENS + MASK, Source(HIDDENS, all_real=True).of(named))
         self.check(named)
+        if not torch.compiler.is_compiling():
+            check_masks(self.names.given, named)
         for name, transform in self._transforms().items():
-            outputs = transform(transform.gather(named), batch_data)
+            outputs = transform(_bound(transform, self.names.read_by(name)).gather(named), batch_data)
             check_returned(f"hiddens.transform.{name}", outputs, transform.output_names, "output_names")
             named.update({f"{name}.{own}": tensor for own, tensor in outputs.items()})
         named.update({short: named[full] for short, full in self.names.aliases.items()})
@@ -123,7 +127,7 @@ class HiddensPipeline(nn.Module):
         named = {full: outputs[short] for short, full in self.names.aliases.items() if short in outputs} | dict(outputs)
         total, terms = next(iter(named.values())).new_zeros(()), {}
         for name, loss in self._losses().items():
-            found = loss(loss.gather(named), batch_data)
+            found = loss(_bound(loss, self._loss_sources[name]).gather(named), batch_data)
             check_returned(f"hiddens.loss.{name}", found, loss.term_names, "term_names")
             check_scalar(f"hiddens.loss.{name}", found["loss"])
             weight = loss.weight()
@@ -194,6 +198,13 @@ class HiddensPipeline(nn.Module):
         return dict(self.losses.items())  # pyright: ignore[reportReturnType]
 
 
+def _bound(part: NamedInputs, sources: dict[str, Source]) -> NamedInputs:
+    """A part that reads what it reads in this pipeline; it can be in another one, too."""
+    if part.sources is not sources:
+        part.sources = sources
+    return part
+
+
 def get_hiddens_module(cfg: Mapping[str, Any] | HiddensPipeline | None = None, available: Iterable[str] = ()) -> HiddensPipeline:
     """The pipeline that a configuration describes.
 
@@ -206,7 +217,8 @@ def get_hiddens_module(cfg: Mapping[str, Any] | HiddensPipeline | None = None, a
     if isinstance(cfg, HiddensPipeline):
         cfg.check((*GIVEN, *available))
         return cfg
-    settings: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg or {}
+    settings: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+    settings = {} if settings is None else settings
     if not isinstance(settings, Mapping):
         raise ArgumentsError(f"hiddens={cfg!r}: it is a dict with {listed(_SETTINGS)}; or null.")
     unknown = [name for name in settings if name not in _SETTINGS]

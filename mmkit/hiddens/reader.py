@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmkit.hiddens.errors import ArgumentsError
+
 
 MASK = "_mask"
 
@@ -50,6 +52,8 @@ class NamedInputs(nn.Module, ABC):
 
     def __init__(self, inputs: Mapping[str, str] | None = None) -> None:
         super().__init__()
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise ArgumentsError(f"inputs={inputs!r}: inputs is a dict, own input name -> name in the pipeline.")
         self.inputs: dict[str, str] = dict(inputs or {})
         self.sources: dict[str, Source] = {}
 

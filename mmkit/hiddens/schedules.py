@@ -8,12 +8,12 @@ A weight is a number, or a mapping with the name of a schedule and its arguments
 """
 
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Protocol
 
 from mmkit.hiddens.errors import ArgumentsError, HiddensError, UnknownNameError, did_you_mean, listed
+from mmkit.hiddens.values import finite, whole
 
 
 class Schedule(Protocol):
@@ -117,7 +117,7 @@ def make_schedule(weight: Any) -> Schedule:
         return Constant(finite("loss_weight", weight, ", or a schedule"))
     arguments = dict(weight)
     name = arguments.pop("schedule", None)
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         given = f"schedule={name!r} is unknown." if name is not None else f"{dict(weight)} names no schedule."
         raise UnknownNameError(f"loss_weight: {given}{did_you_mean(name, SCHEDULES)} Schedules: {listed(SCHEDULES)}.")
     return SCHEDULES[name](**_checked(name, arguments))
@@ -133,19 +133,6 @@ def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {each: finite(f"loss_weight.{each}", value) for each, value in arguments.items()}
 
 
-def finite(name: str, value: Any, otherwise: str = "") -> Any:
-    """A number that a configuration gives.
-
-    Raises:
-        ArgumentsError: It is none, or not finite.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ArgumentsError(f"{name}={value!r}: it is a finite number{otherwise}.")
-    return value
-
-
 def _at_least(schedule: Any, **bounds: int) -> None:
     for name, bound in bounds.items():
-        value = getattr(schedule, name)
-        if not isinstance(value, int) or value < bound:
-            raise HiddensError(f"loss_weight.{name}={value!r} must be an integer of at least {bound}.")
+        whole(f"loss_weight.{name}", getattr(schedule, name), bound)

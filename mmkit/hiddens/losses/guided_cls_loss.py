@@ -17,7 +17,8 @@ from mmkit.hiddens.loss import BaseHiddenLoss
 class GuidedClsLoss(BaseHiddenLoss):
     """Cross entropy of ``<attribute>_logits`` with the classes in the batch, mean over the examples that have a class.
 
-    Terms: ``loss``, ``accuracy``; both 0 in a batch where no example has a class.
+    Terms: ``loss``, ``accuracy``; both 0 in a batch where no example has a class. Evaluation logs means over all of the epoch's
+    examples that have one, and neither if there is none.
 
     Args:
         loss_weight: Its weight in the joint loss: a number, or a schedule.
@@ -41,9 +42,14 @@ class GuidedClsLoss(BaseHiddenLoss):
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         logits_BC = widened(inputs[self.input_names[0]])
         classes_B = self._classes(batch_data or {}, len(logits_BC)).to(logits_BC.device)
-        num_known = (classes_B != IGNORED_LABEL).sum().clamp(min=1)
+        num_known = self.num_examples(inputs, batch_data).clamp(min=1)
         loss = F.cross_entropy(logits_BC, classes_B, ignore_index=IGNORED_LABEL, reduction="sum") / num_known
         return {"loss": loss, "accuracy": (logits_BC.argmax(1) == classes_B).sum() / num_known}
+
+    def num_examples(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> Tensor:
+        """Those that have a class."""
+        logits_BC = inputs[self.input_names[0]]
+        return (self._classes(batch_data or {}, len(logits_BC)).to(logits_BC.device) != IGNORED_LABEL).sum()
 
     def _classes(self, batch_data: Mapping[str, Any], num_rows: int) -> Tensor:
         if self.attribute not in batch_data:

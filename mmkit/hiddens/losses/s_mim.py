@@ -56,6 +56,7 @@ class SMIMLoss(BaseHiddenLoss):
     term_names = ("loss", "encoded", "decoded")
     input_hints: Mapping[str, str] = {"z_logvar": "s_mim needs a Gaussian posterior, such as cond_gaussian's."}
     includes_tokens = True
+    needs_fixed_positions = True
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import check_reduction, kl_from_prior, over_batch, over_positions
 from mmkit.hiddens.loss import BaseHiddenLoss
 from mmkit.hiddens.losses.estimators import HINTS, expected_log_densities, inputs_of, mask_of
+from mmkit.hiddens.values import finite
 
 
 FREE_BITS_UNITS = ("example", "dimension")
@@ -73,7 +74,7 @@ class VAELoss(BaseHiddenLoss):
                 f"free_bits_unit: dimension needs the KL of every dimension, and estimator: {self.estimator} has only their sum. "
                 "Set estimator: closed_form, or free_bits_unit: example."
             )
-        if self.min_kl_value is not None and self.min_kl_value < 0:
+        if self.min_kl_value is not None and finite("min_kl_value", self.min_kl_value, ", or null for no free bits") < 0:
             raise HiddensError(f"min_kl_value={self.min_kl_value} must not be negative. Give null for no free bits.")
 
     def forward(self, inputs: Mapping[str, Tensor], batch_data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:

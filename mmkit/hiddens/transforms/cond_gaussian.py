@@ -10,6 +10,7 @@ from mmkit.conf import external_store
 from mmkit.hiddens.errors import HiddensError
 from mmkit.hiddens.gaussian import log_density, sample, smooth_bounds
 from mmkit.hiddens.transform import BaseHiddenTransform
+from mmkit.hiddens.values import whole
 
 
 # Shapes: B batch, S positions, H hidden size, Z latent size.
@@ -23,7 +24,7 @@ class GaussianHead(nn.Module):
         max_logvar: Smooth upper bound; None: no bound.
 
     Raises:
-        ValueError: The lower bound is not below the upper one.
+        ValueError: A size is no positive integer, or the lower bound is not below the upper one.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class GaussianHead(nn.Module):
         if min_logvar is not None and max_logvar is not None and min_logvar >= max_logvar:
             raise HiddensError(f"min_logvar={min_logvar} must be below max_logvar={max_logvar}; give null for no bound.")
         self.min_logvar, self.max_logvar = min_logvar, max_logvar
-        self.proj = nn.Linear(hidden_size, 2 * latent_size)
+        self.proj = nn.Linear(whole("hidden_size", hidden_size), 2 * whole("latent_size", latent_size))
 
     def forward(self, hiddens_BSH: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances, both (B, S, Z), in fp32 at least."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmkit.conf.store import external_store
 from mmkit.datasets.core import Modalities
 from mmkit.hiddens import get_hiddens_module
+from mmkit.hiddens.checks import check_positions
 from mmkit.models.encoder_decoder.checks import check_cross_attention, encoders_by_modality
 from mmkit.models.encoder_decoder.encoding import encode_all
 from mmkit.models.encoder_decoder.evaluating import evaluating
@@ -48,8 +49,8 @@ class EncoderDecoder(nn.Module):
         modalities: The modalities that are encoded.
 
     Raises:
-        ValueError: Not exactly one of ``encoder`` and ``encoders``, a decoder without cross-attention, or of another memory size;
-            with what to set.
+        ValueError: Not exactly one of ``encoder`` and ``encoders``, a decoder without cross-attention, or of another memory size,
+            or a loss that needs as many positions for every example; with what to set.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class EncoderDecoder(nn.Module):
         self.target_modality = Modalities.get_modality(target_modality).name
         self.bos_id, self.eos_id, self.pad_id = bos_id, eos_id, pad_id
         self.hiddens = get_hiddens_module(hiddens, [f"{m}.{x}" for m in self.encoders for x in ("hiddens", "hiddens_mask")])
+        losses: Any = dict(self.hiddens.losses.items())
+        check_positions(losses, self.hiddens.enc_output_name, self.num_positions)
         size = enc_output_size or enc_output_size_of(self.hiddens, dict(self.encoders.items()))
         self.memory_projection = projection(size, decoder) if memory_projection else None
         if not memory_projection:

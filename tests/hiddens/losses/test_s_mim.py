@@ -95,3 +95,32 @@ def test_latents_of_the_prior_generate_and_only_they():
     SMIMLoss()(model.posterior(x), {**model.batch_data(x), "generate_pairs": generate_pairs})
     assert [tuple(z.shape) for z in seen] == [(5, 1, 1)]
     assert not seen[0].requires_grad
+
+
+@pytest.mark.parametrize("num_pairs", [2, 3])
+def test_the_baseline_of_a_pair_is_the_mean_loss_of_the_others(num_pairs):
+    theta = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    named = {name: torch.zeros(num_pairs, 1, 1).double() for name in ("z_mean", "z_logvar")}
+    named["z_mean_mask"] = torch.ones(num_pairs, 1)
+    drawn = []
+
+    def generate_pairs(z_NSZ):
+        drawn.append(z_NSZ)
+        return bernoulli_pairs(theta)(z_NSZ)
+
+    data = {"log_likelihood": lambda z, rows: torch.zeros(len(z)).double(), "generate_pairs": generate_pairs}
+    torch.manual_seed(0)
+    (gradient,) = torch.autograd.grad(SMIMLoss(log_q_x="dropped")(named, data)["loss"], theta)
+    ones = round(num_pairs / 2)
+    x = [1.0] * ones + [0.0] * (num_pairs - ones)
+    log_2pi = math.log(2 * math.pi)
+    losses = [
+        0.5 * (math.log(2) + log_2pi + (z**2 + (z - SHIFT * x_n) ** 2) / 2)
+        for z, x_n in zip(drawn[0].flatten().tolist(), x, strict=True)
+    ]
+    expected = 0.0
+    for n, x_n in enumerate(x):
+        others = losses[:n] + losses[n + 1 :]
+        score = x_n - 0.5  # of a Bernoulli with p = 1/2, by its logit
+        expected += (-0.5 + losses[n] - sum(others) / len(others)) * score / num_pairs
+    assert gradient.item() == pytest.approx(0.5 * expected, rel=1e-9)

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.distributions import Normal
 
-from tests.tasks.tiny_autoencoders import GAUSSIAN, TEXTS, task_of, tokenizer
+from mmkit.hiddens import HiddensError
+from tests.tasks.tiny_autoencoders import GAUSSIAN, SIZE, TEXTS, model_of, task_of, tokenizer
 
 
 def hiddens(cls_name, **arguments):
@@ -54,3 +56,52 @@ def test_symmetric_mim_with_the_marginal_dropped_decodes_less():
         losses_of(task)
         counts[log_q_x] = len(calls)
     assert counts["dropped"] == counts["importance"] - 2
+
+
+def test_symmetric_mim_needs_as_many_positions_for_every_text():
+    with pytest.raises(HiddensError, match=r"hiddens.loss.latent \(SMIMLoss\) needs as many positions.* q.z has.*mean_pool"):
+        model_of(hiddens("s_mim"), arch="transformer")
+    model_of(hiddens("iwae"), arch="transformer")
+
+
+@pytest.mark.parametrize("pool", [{"cls_name": "mean_pool"}, {"cls_name": "perceiver", "hidden_size": SIZE}])
+def test_a_bottleneck_gives_symmetric_mim_its_positions(pool):
+    posterior = {"q": {**GAUSSIAN["q"], "inputs": {"hiddens": "pooled"}}}
+    task = task_of({**hiddens("s_mim"), "transform": {"pool": pool, **posterior}}, arch="transformer")
+    assert losses_of(task).loss.isfinite()
+
+
+def test_symmetric_mim_is_the_mean_cross_entropy_of_both_kinds_of_pairs():
+    task = task_of(hiddens("s_mim")).eval().double()
+    model, latents, generated = task.model, [], []
+    likelihood_of, generate = model.log_likelihood, model.generate
+    model.log_likelihood = lambda z, *arguments: latents.append(z) or likelihood_of(z, *arguments)
+    model.generate = lambda *arguments, **named: generated.append(generate(*arguments, **named)) or generated[-1]
+    torch.manual_seed(0)
+    loss = losses_of(task).loss
+
+    def cross_entropy(text, z, z_for_marginal):
+        """By hand, of one text, without padding."""
+        outputs = model.encode({"text": text[None], "text_attention_mask": torch.ones(1, len(text), dtype=torch.long)})
+        posterior = Normal(outputs["z_mean"][0], (outputs["z_logvar"][0] / 2).exp())
+
+        def log_likelihood(z):
+            scores = torch.log_softmax(model.decode_logits(text[None, :-1], z[None])[0], -1)
+            return sum(scores[place, token] for place, token in enumerate(text[1:]))
+
+        def log_prior(z):
+            return Normal(0.0, 1.0).log_prob(z).sum()
+
+        marginal = log_likelihood(z_for_marginal) + log_prior(z_for_marginal) - posterior.log_prob(z_for_marginal).sum()
+        return -0.5 * (log_likelihood(z) + log_prior(z) + posterior.log_prob(z).sum() + marginal)
+
+    batch = tokenizer()(TEXTS)
+    texts = [row[mask.bool()] for row, mask in zip(batch["text"], batch["text_attention_mask"], strict=True)]
+    ends = [((row == model.eos_id).nonzero().flatten().tolist() or [len(row)])[0] + 1 for row in generated[0]]
+    bos = torch.tensor([model.bos_id])
+    drawn = [torch.cat([bos, row[:end]]) for row, end in zip(generated[0], ends, strict=True)]
+    encoded = [cross_entropy(*pair) for pair in zip(texts, latents[0], latents[1], strict=True)]
+    decoded = [cross_entropy(*pair) for pair in zip(drawn, latents[2], latents[3], strict=True)]
+    assert len(latents) == 4
+    expected = (sum(encoded) + sum(decoded)) / (2 * len(TEXTS))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-7)
