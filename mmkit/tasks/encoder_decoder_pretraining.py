@@ -18,6 +18,7 @@ from mmkit.rng import States, captured, derived_key, restore, seed_all
 from mmkit.tasks.compiling import compiled_inside, never_compiled
 from mmkit.tasks.encoder_decoder_targets import begins_texts, target_of
 from mmkit.tasks.gaussian_latents import GaussianLatents
+from mmkit.tasks.hidden_terms import HiddenTerms, num_examples, weighted_sum
 from mmkit.tasks.latent_sequences import LatentSequences
 
 
@@ -69,9 +70,10 @@ class EncoderDecoderPretraining(LatentSequences):
 
     Logged as ``<stage>/<name>``: ``loss``, ``tokens_loss``, ``hiddens_loss`` (the weighted sum), every term ``<name>_<term>``,
     the present value ``<name>_weight`` of weights that follow a schedule, ``perplexity`` and ``accuracy`` of the target's tokens
-    given those before them. Evaluation logs ratios over all tokens or examples of the epoch, for every Gaussian its diagnostics
-    ``<transform>_<diagnostic>``, and with ``num_reconstructions`` the share ``exact_match`` of targets that greedy decoding meets
-    whole. It draws, where a transform samples in evaluation, the same numbers every time.
+    given those before them. Evaluation logs ratios over all tokens of the epoch, or over the examples that a hidden loss counts
+    (``BaseHiddenLoss.num_examples``); for every Gaussian its diagnostics ``<transform>_<diagnostic>``; and with
+    ``num_reconstructions`` the share ``exact_match`` of targets that greedy decoding meets whole. It draws, where a transform
+    samples in evaluation, the same numbers every time.
 
     A batch has the inputs of the encoders and the target: ``<modality>_target`` (B, T) of the model's target modality, which a
     denoiser makes (without begin, with end, -100 on padding), or else that modality's ids themselves.
@@ -126,6 +128,7 @@ class EncoderDecoderPretraining(LatentSequences):
         self.label_smoothing = label_smoothing
         self.num_reconstructions = num_reconstructions
         self.reconstruction = SequenceReconstruction(label_smoothing)
+        self.hidden_terms = HiddenTerms(model.hiddens)
         self._num_decoded = 0
 
     def modules_reading(self) -> dict[str, str]:
@@ -187,21 +190,21 @@ class EncoderDecoderPretraining(LatentSequences):
     def _evaluate(self, stage: str, batch: dict[str, Any], batch_idx: int) -> None:
         states = _seeded(self.global_rank, batch_idx)
         try:
-            self._take_in(*self._scored(batch))
+            self._take_in(batch, *self._scored(batch))
             if self._evaluations(stage):
                 self.evaluate_batch(stage, {**batch, **self._embeddings(batch)}, batch_idx)
         finally:
             _put_back(states)
 
     @never_compiled  # metrics count their updates, and every count would be compiled anew
-    def _take_in(self, prediction: Prediction, losses: StepLosses) -> None:
-        size = len(prediction.labels)
-        terms = {name: value for name, value in losses.terms.items() if name != "hiddens_loss"}
-        self.log_evaluation(terms, weight=size)
+    def _take_in(self, batch: dict[str, Any], prediction: Prediction, losses: StepLosses) -> None:
+        counts = num_examples(self.model.hiddens, prediction.hiddens, batch, len(prediction.labels))
+        self.hidden_terms.update(losses.terms, counts)
+        weights = {name: losses.terms[name] for name in losses.terms if name not in {"hiddens_loss", *self.hidden_terms.owners}}
+        self.log_evaluation(weights, weight=1)
         self.gaussians.update(prediction.hiddens)
         decoded_NG = self._decoded(prediction)
-        hidden = losses.terms.get("hiddens_loss", 0.0)
-        self.reconstruction.update(prediction.logits, prediction.labels, hiddens_loss=hidden, decoded_NG=decoded_NG)
+        self.reconstruction.update(prediction.logits, prediction.labels, decoded_NG=decoded_NG)
 
     def _decoded(self, prediction: Prediction) -> Tensor | None:
         """Greedy reconstructions (N, G) of the first examples of a batch; None once there are enough."""
@@ -220,6 +223,7 @@ class EncoderDecoderPretraining(LatentSequences):
         self.model.hiddens.global_step = self.global_step
         self.reconstruction.reset()
         self.gaussians.reset()
+        self.hidden_terms.reset()
         self._num_decoded = 0
         super()._start_evaluation(stage)
 
@@ -233,11 +237,13 @@ class EncoderDecoderPretraining(LatentSequences):
 
     def _epoch_losses(self, ratios: dict[str, Tensor]) -> dict[str, Tensor]:
         """The losses of an epoch, of which the joint one is made as in a step."""
-        per_token, per_example, hidden = (ratios.pop(name) for name in ("loss", "loss_per_example", "hiddens_loss"))
+        per_token, per_example, _ = (ratios.pop(name) for name in ("loss", "loss_per_example", "hiddens_loss"))
+        terms = self.hidden_terms.compute()
+        hidden = per_token.new_tensor(float(weighted_sum(self.model.hiddens, terms)))
         tokens_loss = per_token if self.tokens_loss_reduction == "mean" else per_example
         loss = self.model.hiddens.joint_loss(tokens_loss, {"loss": hidden})
         known = {"hiddens_loss": hidden} if len(self.model.hiddens.losses) else {}
-        return {"loss": loss, "tokens_loss": tokens_loss, **known, **ratios}
+        return {"loss": loss, "tokens_loss": tokens_loss, **known, **terms, **ratios}
 
 
 @never_compiled  # every seed would be compiled anew

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmkit.hiddens import HiddensPipeline
 
@@ -9,7 +10,7 @@ from mmkit.hiddens import HiddensPipeline
 @contextmanager
 def posterior_means(hiddens: HiddensPipeline) -> Iterator[None]:
     """Let no transformation draw in evaluation mode: ``sample_in_eval`` is off meanwhile, in every one that has it."""
-    drawing = [transform for transform in hiddens.transforms.children() if getattr(transform, "sample_in_eval", False)]
+    drawing: list[Any] = [transform for transform in hiddens.transforms.children() if getattr(transform, "sample_in_eval", False)]
     for transform in drawing:
         transform.sample_in_eval = False
     try:

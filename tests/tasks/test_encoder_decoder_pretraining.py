@@ -136,6 +136,62 @@ def test_evaluation_logs_ratios_over_the_epoch_that_add_up():
     assert {"val/vae_kl", "val/mim_log_p_z", "val/exact_match"} <= metrics.keys()
 
 
+GUIDED = {
+    "enc_output_name": "z",
+    "transform": {
+        **GAUSSIAN,
+        "kind": {"cls_name": "guided_cls", "hidden_size": LATENT, "num_classes": 2, "inputs": {"hiddens": "z"}},
+    },
+    "loss": {
+        "vae": {"cls_name": "vae", "loss_weight": 0.3},
+        "guide": {"cls_name": "guided_cls_loss", "loss_weight": 2.0},
+    },
+}
+
+
+def labelled(classes):
+    """The texts in batches of 3, 2 and 1, with classes."""
+    parts = torch.tensor(classes).split([3, 2, 1])
+    return [{**batch, "label": part} for batch, part in zip(batches(), parts, strict=True)]
+
+
+@pytest.mark.parametrize("classes", [[0, -100, 1, -100, -100, 1], [-100, -100, 0, 1, 1, -100], [1, 0, 1, 0, 1, 1]])
+def test_evaluation_counts_the_examples_that_have_a_class(classes):
+    task, data = task_of(GUIDED), labelled(classes)
+    metrics = validated(task, data)
+    with torch.no_grad():
+        logits = torch.cat([task.eval()(batch).hiddens["kind.label_logits"] for batch in data])
+    known = np.array(classes) != -100
+    scores, right = log_probabilities(logits)[known], np.array(classes)[known]
+    loss = -scores[np.arange(len(right)), right].mean()
+    assert metrics["val/guide_loss"] == pytest.approx(loss, rel=1e-5)
+    assert metrics["val/guide_accuracy"] == pytest.approx((scores.argmax(1) == right).mean())
+    kl = expected(task, data)["kl"]
+    assert metrics["val/hiddens_loss"] == pytest.approx(0.3 * kl + 2 * loss, rel=1e-5)
+    assert metrics["val/loss"] == pytest.approx(metrics["val/tokens_loss"] + metrics["val/hiddens_loss"], rel=1e-5)
+
+
+def test_nothing_is_logged_of_classes_where_no_example_has_one():
+    metrics = validated(task_of(GUIDED), labelled([-100] * 6))
+    assert not {"val/guide_loss", "val/guide_accuracy"} & metrics.keys()
+    assert metrics["val/hiddens_loss"] == pytest.approx(0.3 * metrics["val/vae_loss"], rel=1e-5)
+
+
+def test_an_example_without_a_latent_position_counts_for_no_latent_loss():
+    task, data = task_of(VAE, arch="transformer"), list(batches())
+    empty = {key: value.clone() for key, value in data[0].items()}
+    empty["text_attention_mask"][1] = 0
+    data[0] = {**empty, "text_target": target_of(data[0], "text")}
+    metrics, kl = validated(task, data), []
+    with torch.no_grad():
+        for batch in data:
+            hiddens = task.eval()(batch).hiddens
+            each = (hiddens["z_mean"] ** 2 + hiddens["z_logvar"].exp() - 1 - hiddens["z_logvar"]).sum(-1) / 2
+            kl += [row[mask.bool()].mean() for row, mask in zip(each, hiddens["enc_output_mask"], strict=True) if mask.any()]
+    assert len(kl) == 5
+    assert metrics["val/vae_loss"] == pytest.approx(np.mean(kl), rel=1e-5)
+
+
 def test_evaluation_logs_what_became_of_the_gaussian():
     task = task_of(VAE)
     metrics, sums = validated(task, batches()), expected(task.eval(), batches())
