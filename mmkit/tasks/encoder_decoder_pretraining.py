@@ -237,7 +237,7 @@ class EncoderDecoderPretraining(LatentSequences):
 
     def _epoch_losses(self, ratios: dict[str, Tensor]) -> dict[str, Tensor]:
         """The losses of an epoch, of which the joint one is made as in a step."""
-        per_token, per_example, _ = (ratios.pop(name) for name in ("loss", "loss_per_example", "hiddens_loss"))
+        per_token, per_example = ratios.pop("loss"), ratios.pop("loss_per_example")
         terms = self.hidden_terms.compute()
         hidden = per_token.new_tensor(float(weighted_sum(self.model.hiddens, terms)))
         tokens_loss = per_token if self.tokens_loss_reduction == "mean" else per_example

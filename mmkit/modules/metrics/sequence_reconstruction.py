@@ -47,19 +47,17 @@ class SequenceReconstruction(TokenPrediction):
 
     Example:
         >>> metric = SequenceReconstruction()
-        >>> metric.update(torch.zeros(1, 2, 4), torch.tensor([[1, 0]]), hiddens_loss=torch.tensor(3.0))
+        >>> metric.update(torch.zeros(1, 2, 4), torch.tensor([[1, 0]]))
         >>> {name: round(value.item(), 4) for name, value in metric.compute().items() if name != "loss"}
-        {'perplexity': 4.0, 'accuracy': 0.5, 'loss_per_example': 2.7726, 'hiddens_loss': 3.0}
+        {'perplexity': 4.0, 'accuracy': 0.5, 'loss_per_example': 2.7726}
     """
 
     num_examples: Tensor
-    hiddens_loss: Tensor
     num_tried: Tensor
     num_exact: Tensor
 
     def __init__(self, label_smoothing: float = 0.0, **kwargs: Any) -> None:
         super().__init__(label_smoothing, **kwargs)
-        self.add_state("hiddens_loss", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("num_examples", "num_tried", "num_exact"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
@@ -68,7 +66,6 @@ class SequenceReconstruction(TokenPrediction):
         logits_BTV: Tensor,
         labels_BT: Tensor,
         num_bytes: Tensor | int = 0,
-        hiddens_loss: Tensor | float = 0.0,
         decoded_NG: Tensor | None = None,
     ) -> None:
         """Take in a batch.
@@ -77,12 +74,9 @@ class SequenceReconstruction(TokenPrediction):
             logits_BTV: Scores (B, T, V).
             labels_BT: Right ids (B, T), -100 where nothing is predicted.
             num_bytes: Bytes of the text that the predicted tokens stand for; 0 if unknown.
-            hiddens_loss: Mean over the batch's examples of the weighted sum of the hidden losses.
             decoded_NG: What was decoded without the target (N, G), for the first N examples; see :func:`exact_matches`.
         """
         super().update(logits_BTV, labels_BT, num_bytes)
-        value = hiddens_loss.detach().double() if isinstance(hiddens_loss, Tensor) else hiddens_loss
-        self.hiddens_loss = self.hiddens_loss.double() + value * len(labels_BT)
         self.num_examples = self.num_examples + len(labels_BT)
         if decoded_NG is not None:
             self.num_exact = self.num_exact + exact_matches(decoded_NG, labels_BT[: len(decoded_NG)]).sum()
@@ -92,12 +86,11 @@ class SequenceReconstruction(TokenPrediction):
         """The ratios of an epoch; none if no token was predicted.
 
         Returns:
-            Those of ``TokenPrediction``, then ``loss_per_example`` (of a whole sequence), ``hiddens_loss`` and, where any was
-            decoded, ``exact_match``.
+            Those of ``TokenPrediction``, then ``loss_per_example`` (of a whole sequence) and, where any was decoded,
+            ``exact_match``.
         """
         ratios = super().compute()
         if not ratios:
             return {}
         ratios["loss_per_example"] = self.loss.double() / self.num_examples
-        ratios["hiddens_loss"] = self.hiddens_loss.double() / self.num_examples
         return ratios | ({"exact_match": self.num_exact / self.num_tried} if self.num_tried else {})
