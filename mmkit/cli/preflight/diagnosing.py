@@ -104,9 +104,9 @@ def _merge(
     except REFUSALS:
         repository.cache.clear()  # Hydra merges into what is loaded
         merging = Merging(loader, repository, sources)
-        merging.try_out(defaults.defaults)
+        mergeable = merging.try_out(defaults.defaults)
         mistakes += merging.mistakes
-        return loader._compose_config_from_defaults_list(defaults.defaults, repository)
+        return loader._compose_config_from_defaults_list(mergeable, repository)
 
 
 def _tell_hydra(cfg: DictConfig, config_name: str, overrides: list[Override], choices: dict[str, str | None]) -> None:

@@ -14,6 +14,7 @@ from mmkit.cli.preflight.names import closest_key, value_at
 from mmkit.cli.preflight.positions import place
 from mmkit.cli.preflight.sources import Sources
 from mmkit.cli.preflight.types import explained, is_unknown_key
+from mmkit.errors import first_line
 
 
 LIMIT = 50  # mistakes in one file
@@ -32,19 +33,27 @@ class Merging:
         self.loader, self.repository, self.sources = loader, repository, sources
         self.mistakes: list[Mistake] = []
 
-    def try_out(self, defaults: Sequence[ResultDefault]) -> None:
-        """Merge all; afterwards Hydra can."""
-        cfg = OmegaConf.create({})
+    def try_out(self, defaults: Sequence[ResultDefault]) -> list[ResultDefault]:
+        """Merge all.
+
+        Returns:
+            What Hydra can merge now: all but the configs that have no place where they shall stand.
+        """
+        cfg, kept = OmegaConf.create({}), []
         for default in defaults:
             for _ in range(LIMIT):
                 try:
                     cfg.merge_with(self.loader._load_single_config(default, self.repository).config)
+                    kept.append(default)
                     break
                 except OmegaConfBaseException as error:
                     if not self._take_out(cfg, default, error):
-                        self._empty(default, str(error))
+                        self._leave_out(default, f"{first_line(error)} ({error.full_key})")
+                        break
                 except (ConfigCompositionException, ValueError) as error:
-                    self._empty(default, str(error))
+                    self._leave_out(default, first_line(error))
+                    break
+        return kept
 
     def _take_out(self, cfg: DictConfig, default: ResultDefault, error: OmegaConfBaseException) -> bool:
         """Tell a key that does not fit and remove it, or put the right one in its place."""
@@ -80,13 +89,8 @@ class Merging:
         shown = meant.removeprefix(f"{parent}.") if parent else meant
         return f"there is no key {name!r}{f' in {parent}' if parent else ''}.", meant, shown
 
-    def _empty(self, default: ResultDefault, why: str) -> None:
-        """Leave a config out that cannot be merged at all."""
+    def _leave_out(self, default: ResultDefault, why: str) -> None:
+        """Tell a config that cannot be merged at all."""
         path = str(default.config_path)
-        result = self.sources.loaded.get(path)
         file = self.sources.file(path)
-        self.mistakes.append(
-            Mistake("MM506", path, why.splitlines()[0] if why else "it cannot be merged.", place=place_of(file) if file else "")
-        )
-        if result is not None:
-            result.config = OmegaConf.create({})
+        self.mistakes.append(Mistake("MM506", path, why, place=place_of(file) if file else ""))

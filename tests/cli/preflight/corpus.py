@@ -317,6 +317,13 @@ _FILES = [
     written("bracket-in-yaml", "MM501", "", "seed: 1", "tags: [a, b"),
     written("quote-in-yaml", "MM501", "", "experiment_name: first", "experiment_name: 'first"),
     written("key-twice", "MM501", "", "seed: 1\n", "seed: 1\nseed: 2\n"),
+    written(
+        "default-without-a-place",
+        "MM506",
+        "",
+        "task.optimizer: AdamW\n",
+        "task.optimizer: AdamW\n- /modules/losses@task.optimizer.inner.loss: ContrastiveLoss\n",
+    ),
     written("indentation", "MM501", "", "  accelerator: cpu\n", "   accelerator: cpu\n"),
     written("target", "MM401", "_target_: torch.nn.LayerNorm", "torch.nn.LayerNorm", "torch.nn.LayerNrom"),
     written("target-in-another-case", "MM401", "_target_: torch.nn.LayerNorm", "torch.nn.LayerNorm", "torch.nn.Layernorm"),
