@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from mmkit.conf import external_store
@@ -130,12 +131,17 @@ class EncoderDecoderPretraining(LatentSequences):
         self.reconstruction = SequenceReconstruction(label_smoothing)
         self.hidden_terms = HiddenTerms(model.hiddens)
         self._num_decoded = 0
+        self._step_of_checkpoint: int | None = None
 
     def modules_reading(self) -> dict[str, str]:
         """Every modality that is read, with the key of the component that reads it; for ``mmkit plan``."""
         names = self.model.modalities
         encoders = {name: f"task.model.encoders.{name}" if len(names) > 1 else "task.model.encoder" for name in names}
         return {self.model.target_modality: "task.model.decoder"} | encoders
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._step_of_checkpoint = checkpoint.get("global_step")
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.model.hiddens.global_step = self.global_step  # schedules follow optimizer steps, which a resumed run goes on with
@@ -220,7 +226,8 @@ class EncoderDecoderPretraining(LatentSequences):
         return {modality.embedding: self.encode(batch, modality.name) for modality in present}
 
     def _start_evaluation(self, stage: str) -> None:
-        self.model.hiddens.global_step = self.global_step
+        loaded = None if self.trainer.state.fn == TrainerFn.FITTING else self._step_of_checkpoint
+        self.model.hiddens.global_step = self.global_step if loaded is None else loaded  # of the weights that are evaluated
         self.reconstruction.reset()
         self.gaussians.reset()
         self.hidden_terms.reset()

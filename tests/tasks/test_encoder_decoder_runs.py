@@ -57,3 +57,14 @@ def test_a_run_goes_on_bit_by_bit_with_its_schedule_and_is_evaluated(tmp_path, m
     evaluation = train(None, tmp_path / "evaluated", "job_type=eval", f"resume_from_checkpoint={checkpoint}")
     for name in ("val/tokens_loss", "val/vae_kl", "val/q_kl", "val/exact_match"):
         assert evaluation[name] == pytest.approx(metrics[name])
+
+
+def test_a_checkpoint_is_evaluated_with_the_weights_of_its_step(tmp_path):
+    train(None, tmp_path / "run")
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    validation = next(line for line in logged if "val/loss" in line)
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-000002"
+    evaluation = train(None, tmp_path / "evaluated", "job_type=eval", f"resume_from_checkpoint={checkpoint}")
+    assert validation["val/vae_weight"] == 1  # at the start of a run it is 0
+    for name in ("val/loss", "val/hiddens_loss", "val/vae_weight"):
+        assert evaluation[name] == pytest.approx(validation[name])
