@@ -117,6 +117,7 @@ class EncoderDecoderPretraining(LatentSequences):
         self.model = model
         self.tokenizer = tokenizer
         if tokenizer is not None:
+            _check_vocabulary(model, tokenizer)
             model.use_special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id)
         if model.bos_id is None or model.pad_id is None:
             raise ValueError(
@@ -251,6 +252,22 @@ class EncoderDecoderPretraining(LatentSequences):
         loss = self.model.hiddens.joint_loss(tokens_loss, {"loss": hidden})
         known = {"hiddens_loss": hidden} if len(self.model.hiddens.losses) else {}
         return {"loss": loss, "tokens_loss": tokens_loss, **known, **terms, **ratios}
+
+
+def _check_vocabulary(model: EncoderDecoder, tokenizer: TextTokenizer) -> None:
+    """Refuse embeddings that lack ids of the tokenizer."""
+    readers: dict[str, Any] = {"decoder": model.decoder}
+    if model.target_modality in model.encoders:
+        readers["encoder" if len(model.encoders) == 1 else f"encoders.{model.target_modality}"] = model.encoders[
+            model.target_modality
+        ]
+    for name, module in readers.items():
+        size = getattr(module, "vocab_size", None) or getattr(getattr(module, "config", None), "vocab_size", None)
+        if isinstance(size, int) and size < tokenizer.vocab_size:
+            raise ValueError(
+                f"task.model.{name}.vocab_size={size}, but the tokenizer has {tokenizer.vocab_size} ids. Set it to "
+                f"{tokenizer.vocab_size}, or more where noise adds ids."
+            )
 
 
 @never_compiled  # every seed would be compiled anew

@@ -10,6 +10,7 @@ import torch
 from torch._dynamo.utils import clear_compilation_metrics, get_compilation_metrics
 
 from mmkit.constants import IGNORED_LABEL
+from mmkit.datasets.tokenizers import ByteTokenizer
 from mmkit.hiddens import BaseHiddenLoss
 from mmkit.tasks import EncoderDecoderPretraining
 from mmkit.tasks.encoder_decoder_targets import target_of
@@ -317,6 +318,9 @@ class Tokens(BaseHiddenLoss):
     [
         pytest.param(lambda: task_of(tokens_loss_reduction="max"), "Unknown tokens_loss_reduction 'max'", id="reduction"),
         pytest.param(lambda: task_of(label_smoothing=1.0), r"label_smoothing must be in \[0, 1\), got 1.0", id="smoothing"),
+        pytest.param(
+            lambda: task_of(tokenizer=ByteTokenizer()), r"decoder.vocab_size=\d+, but the tokenizer has 260 ids", id="vocabulary"
+        ),
         pytest.param(lambda: EncoderDecoderPretraining(model_of()), "begin and a padding token, got bos_id=None", id="no ids"),
         pytest.param(
             lambda: EncoderDecoderPretraining(model_of(bos_id=9), tokenizer()),

@@ -89,6 +89,7 @@ class SequenceEncoder(nn.Module):
         _check(arch, position_embedding, pooling, vocab_size, input_size)
         self.modality, self.pad_id = Modalities.get_modality(modality).name, pad_id
         self.hidden_size, self.hidden_steps, self.max_positions = hidden_size, hidden_steps, max_positions
+        self.vocab_size = vocab_size
         self.embedding = nn.Linear(input_size, hidden_size) if input_size else nn.Embedding(vocab_size or 0, hidden_size)
         self.positions = LearnedPositions(max_positions, hidden_size) if position_embedding == "learned" else None
         self.dropout = nn.Dropout(dropout)
