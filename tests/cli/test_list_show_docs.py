@@ -62,7 +62,7 @@ def test_experiments_are_listed(told, typed):
     [
         pytest.param(["list", "modules/lossses"], "Did you mean modules/losses?", id="group"),
         pytest.param(["list", "losses"], "Did you mean modules/losses?", id="end-of-a-group"),
-        pytest.param(["list", "modules"], "holds some: modules/encoders, modules/layers", id="part-of-a-group"),
+        pytest.param(["list", "modules"], "holds some: modules/decoders, modules/encoders, modules/layers", id="part-of-a-group"),
         pytest.param(["list", "qqqq"], "There are: data, dataloader/sampler", id="nothing-alike"),
         pytest.param(["show", "modules/losses/ContrastivLoss"], "Did you mean modules/losses/ContrastiveLoss?", id="option"),
         pytest.param(["show", "ContrastivLoss"], "Did you mean modules/losses/ContrastiveLoss?", id="option-without-group"),
