@@ -11,12 +11,12 @@ from torch import Tensor
 from mmkit.conf import external_store
 from mmkit.datasets.core import Modalities
 from mmkit.datasets.tokenizers.base import TextTokenizer
-from mmkit.hiddens import HiddensError
 from mmkit.models.encoder_decoder import EncoderDecoder, shift_right
 from mmkit.modules.metrics.sequence_reconstruction import SequenceReconstruction
 from mmkit.modules.metrics.token_prediction import TokenSums, token_ratios, token_sums
 from mmkit.rng import States, captured, derived_key, restore, seed_all
 from mmkit.tasks.compiling import compiled_inside, never_compiled
+from mmkit.tasks.encoder_decoder_checks import check_names, check_vocabulary
 from mmkit.tasks.encoder_decoder_targets import begins_texts, target_of
 from mmkit.tasks.gaussian_latents import GaussianLatents
 from mmkit.tasks.hidden_terms import HiddenTerms, num_examples, weighted_sum
@@ -25,7 +25,6 @@ from mmkit.tasks.latent_sequences import LatentSequences
 
 REDUCTIONS = ("mean", "sum")
 _SUMS = "tokens/"  # no name of a hidden loss has a slash
-OWN_NAMES = ("loss", "tokens_loss", "hiddens_loss", "perplexity", "accuracy", "exact_match")
 
 
 # Shapes: B examples, T target tokens, V ids of the vocabulary, S hidden positions, Z latent size, D = Z.
@@ -113,11 +112,11 @@ class EncoderDecoderPretraining(LatentSequences):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")
         self.gaussians = GaussianLatents(model.hiddens, model.num_positions)
-        _check_names(model, self.gaussians)
+        check_names(model, self.gaussians)
         self.model = model
         self.tokenizer = tokenizer
         if tokenizer is not None:
-            _check_vocabulary(model, tokenizer)
+            check_vocabulary(model, tokenizer)
             model.use_special_ids(tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id)
         if model.bos_id is None or model.pad_id is None:
             raise ValueError(
@@ -254,22 +253,6 @@ class EncoderDecoderPretraining(LatentSequences):
         return {"loss": loss, "tokens_loss": tokens_loss, **known, **terms, **ratios}
 
 
-def _check_vocabulary(model: EncoderDecoder, tokenizer: TextTokenizer) -> None:
-    """Refuse embeddings that lack ids of the tokenizer."""
-    readers: dict[str, Any] = {"decoder": model.decoder}
-    if model.target_modality in model.encoders:
-        readers["encoder" if len(model.encoders) == 1 else f"encoders.{model.target_modality}"] = model.encoders[
-            model.target_modality
-        ]
-    for name, module in readers.items():
-        size = getattr(module, "vocab_size", None) or getattr(getattr(module, "config", None), "vocab_size", None)
-        if isinstance(size, int) and size < tokenizer.vocab_size:
-            raise ValueError(
-                f"task.model.{name}.vocab_size={size}, but the tokenizer has {tokenizer.vocab_size} ids. Set it to "
-                f"{tokenizer.vocab_size}, or more where noise adds ids."
-            )
-
-
 @never_compiled  # every seed would be compiled anew
 def _seeded(rank: int, batch_idx: int) -> States:
     """Let an evaluation batch draw the same numbers in every epoch; returns the states that training goes on with."""
@@ -292,16 +275,3 @@ def _named(terms: dict[str, Tensor]) -> dict[str, Tensor]:
 def _logged(losses: StepLosses) -> dict[str, Tensor]:
     sums = {f"{_SUMS}{name}": value for name, value in losses.sums._asdict().items() if name != "loss"}
     return {"loss": losses.loss, "tokens_loss": losses.tokens_loss, **losses.terms, **sums}
-
-
-def _check_names(model: EncoderDecoder, gaussians: GaussianLatents) -> None:
-    """Refuse a hidden loss that would be logged under a name that is taken: what is logged would be neither."""
-    losses: dict[str, Any] = dict(model.hiddens.losses.items())
-    logged = dict.fromkeys(OWN_NAMES, "the task itself")
-    logged |= {name: f"hiddens.transform.{transform}, as a diagnostic," for name, transform in gaussians.names().items()}
-    for name, loss in losses.items():
-        for term in (f"{name}_{term}" for term in (*loss.term_names, "weight")):
-            if term in logged:
-                raise HiddensError(
-                    f"hiddens.loss.{name} would be logged as {term!r}, which {logged[term]} logs already. Rename this loss."
-                )
