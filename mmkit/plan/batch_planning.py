@@ -7,10 +7,11 @@ from torch import Tensor
 
 from mmkit.dataloader.loaders import ConfiguredData
 from mmkit.datasets.core import DefaultDataCollator, Example, Modalities
-from mmkit.errors import UsageError
+from mmkit.errors import UsageError, first_line
 from mmkit.models.multimodal_encoder import MultimodalEncoder
 from mmkit.plan.batches import IDS, Shapes, collated, from_encoders, given, merged, with_largest_ids, without_values
 from mmkit.plan.building import Builder, Missing
+from mmkit.plan.findings import BrokenError
 from mmkit.plan.guards import Guards
 from mmkit.tasks.base import TrainingTask
 
@@ -78,7 +79,8 @@ class BatchPlanner:
         try:
             batch = collated(example, self._batch_size(), collate, self.guards.step)
         except Exception as error:
-            self.builder.findings.mismatch(key, f"{key}: {str(error).partition(chr(10))[0]}")
+            if not isinstance(error, BrokenError):  # else the reason is noted already
+                self.builder.findings.mismatch(key, f"{key}: {first_line(error)}")
             batch = collated(example, self._batch_size(), DefaultDataCollator(), self.guards.step)
         with_largest_ids(batch, present)
         self.guards.origins |= {name: self.origins.get(name, self.source(self.stage)) for name in batch}

@@ -158,9 +158,11 @@ class PlannedStep:
         return loss
 
     def _untrainable(self) -> None:
-        self.guards.findings.mismatch(
-            "task", "task: no parameter is trainable, so there is nothing to optimize. Add task.heads, or set freeze: false."
-        )
+        findings = self.guards.findings
+        if not any(found.key.startswith("task.") for found in findings.mismatches):  # else a part may be missing that is trained
+            findings.mismatch(
+                "task", "task: no parameter is trainable, so there is nothing to optimize. Add task.heads, or set freeze: false."
+            )
         raise BrokenError
 
     @contextmanager

@@ -183,6 +183,24 @@ def test_what_does_not_fit_is_named(changes, expected, experiment):
     assert [message.startswith(expected) for message in messages[:1]] == [True], messages
 
 
+CHAIN = {"_target_": "mmkit.datasets.transforms.Compose", "transforms": [BYTES, {**BYTES, "padding": "none"}]}
+BROKEN = target("mmkit.modules.encoders.TextTransformer", vocab_size=260, width=24, depth=1, num_heads=5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({f"{PROCESSORS}.text": CHAIN}, f"{PROCESSORS}.text.transforms.1: Unknown padding 'none'"),
+        ({TEXT: BROKEN, RGB: IDENTITY | {"modality": "rgb"}, "task.heads": None}, "task.encoders.text: num_heads=5 must divide"),
+    ],
+    ids=["in a chain of processors", "the only part that is trained"],
+)
+def test_what_fails_has_no_empty_or_false_answers_in_its_train(changes, expected, experiment):
+    messages = [found.message for found in make_plan(experiment(changes | {"task.learnable_logit_scale": False})).mismatches]
+    assert messages[0].startswith(expected)
+    assert not [message for message in messages if message.endswith(": ") or "no parameter is trainable" in message]
+
+
 def test_several_mismatches_come_in_one_answer(experiment):
     changes = {
         "task.heads.text.in_dim": 32,
