@@ -25,6 +25,7 @@ def type_in(folder, *command):
     environment = os.environ | {"PATH": path, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,8 @@ def test_python_and_commands_of_the_page_run_one_after_the_other(folder):
     for language, blocks in groupby(sorted_into_sessions(typed), lambda block: block[0]):
         code = "\n".join(text for _, text in blocks)
         type_in(folder, *(["bash", "-ec", code] if language == "bash" else [sys.executable, "-c", code]))
+    assert list(folder.glob("outputs/boxes_mim/*/boxes_mim.mmkit"))
+    assert list(folder.glob("outputs/boxes_scaled/*/boxes_scaled.mmkit"))
 
 
 def sorted_into_sessions(typed):
@@ -59,7 +62,9 @@ def test_settings_of_the_page_make_a_pipeline(available, text):
 
 def test_the_last_experiment_of_the_page_fits_together(folder):
     (folder / "boxes.txt").write_text("a red old box\n" * 40)
-    type_in(folder, "mmkit", "plan", "boxes_bart")
+    told = type_in(folder, "mmkit", "plan", "boxes_bart")
+    assert "task.model.decoder" in told
+    assert "Does not fit" not in told
 
 
 def test_every_registered_part_is_on_the_page():
